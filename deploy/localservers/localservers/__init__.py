@@ -1,0 +1,1 @@
+"""Real servers for development and tests, started without Docker. Knows nothing of Haat's own packages."""
