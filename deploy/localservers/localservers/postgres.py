@@ -244,7 +244,7 @@ class PostgresServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C must reach us first: requests are drained, then the server stops
+                start_new_session=True,  # Ctrl-C must reach us first, so that requests can be drained
             )
 
     def _says_ready(self) -> bool:

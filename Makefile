@@ -1,0 +1,60 @@
+# Every path is relative, so that the checkout may live in a folder with spaces in its name.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run reset seed test lint format lock contracts bench
+
+PYTHON ?= python3
+export PYTHON
+# One folder or file of tests, such as services/catalog/tests; everything when empty.
+T ?=
+SIZE ?= 300
+
+packages := chassis accounts catalog cart orders payments gateway razorpay_simulator embedded localservers
+tests := chassis/tests $(wildcard services/*/tests) gateway/tests $(wildcard simulators/*/tests) \
+	$(wildcard deploy/*/tests) tests
+python := .venv/bin/python
+
+help:  ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+run:  ## Start all of Haat, with nothing but Python on the machine (PORT, SIMULATOR_PORT, HAAT_DATA)
+	@requirements/install.sh embedded && exec $(python) -m embedded
+
+reset:  ## Wipe what `make run` has stored
+	@requirements/install.sh embedded && exec $(python) -m embedded reset
+
+seed:  ## Fill the catalogue of `make run` with SIZE products (make seed SIZE=100000)
+	@requirements/install.sh embedded && exec $(python) -m embedded seed --size $(SIZE)
+
+test:  ## Prove it all on a real PostgreSQL and RabbitMQ, or one folder of it (make test T=services/catalog/tests)
+	@requirements/install.sh dev
+ifeq ($(T),)
+	@$(python) -m localservers.with_rabbitmq $(python) -m pytest -q -n 2 --dist loadfile
+else
+	@$(python) -m pytest -q $(T)
+endif
+
+lint:  ## Check style, types and imports
+	@requirements/install.sh dev
+	@$(python) -m ruff check --quiet
+	@$(python) -m ruff format --check --quiet
+	@$(python) -m mypy $(packages:%=-p %)
+	@for folder in $(tests); do $(python) -m mypy "$$folder" || exit 1; done
+	@$(python) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo
+
+format:  ## Put every file in the one format
+	@requirements/install.sh dev
+	@$(python) -m ruff check --quiet --fix-only
+	@$(python) -m ruff format --quiet
+
+lock:  ## Write the lock files anew (make lock UPGRADE=--upgrade takes newer versions)
+	@requirements/install.sh dev
+	@requirements/lock.sh $(UPGRADE)
+
+contracts:  ## Write the snapshots of every API and event anew
+	@requirements/install.sh dev
+	@$(python) tests/contracts/write.py
+
+bench:  ## Measure, and write the results below bench/
+	@requirements/install.sh dev
+	@$(python) -m bench
