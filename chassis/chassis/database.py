@@ -1,0 +1,203 @@
+"""One PostgreSQL database per service: transactions for changes, a read-only pool for hot reads.
+
+A request or a message is one transaction, and only the edge (route class, inbox, job) opens and commits it.
+Deadlines are compared with the database's clock, never with a process's.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from sqlalchemy import MetaData, event, func, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.sql.functions import Function
+
+from chassis.idempotency import idempotency_table
+from chassis.inbox import inbox_table
+from chassis.outbox import outbox_table
+from chassis.settings import ServiceSettings
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+CONNECT_TIMEOUT = 3.0
+POOL_TIMEOUT = 3.0
+"""Seconds a request waits for a connection before it is told 503."""
+
+EVENTS_RECORDED = "events_recorded"
+"""Key in `session.info`: this transaction wrote to the outbox, so the relay is woken after the commit."""
+
+
+def metadata() -> MetaData:
+    """The tables of a service start from here: naming convention, outbox, inbox and idempotency keys."""
+    tables = MetaData(naming_convention=NAMING)
+    outbox_table(tables)
+    inbox_table(tables)
+    idempotency_table(tables)
+    return tables
+
+
+def db_now() -> Function[Any]:
+    """The database's clock at this statement (not at the transaction's start)."""
+    return func.clock_timestamp()
+
+
+def plain_url(url: str) -> str:
+    """The URL as asyncpg takes it."""
+    return url.replace("postgresql+asyncpg://", "postgresql://", 1)
+
+
+def engine_url(url: str) -> str:
+    """The URL as SQLAlchemy takes it."""
+    return make_url(plain_url(url)).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether an error says that the database is away or overloaded, not that the statement was wrong."""
+    if isinstance(error, PoolTimeout | OSError | InterfaceError | asyncpg.InterfaceError | TimeoutError):
+        return True
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    state = str(getattr(cause, "sqlstate", "") or "")
+    return state[:2] in ("08", "53", "57")
+
+
+def is_contention(error: BaseException) -> bool:
+    """Whether an error says that somebody else was changing the same rows: deadlock, serialisation, lock time-out."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(cause, "sqlstate", None) in ("40001", "40P01", "55P03")
+
+
+async def _keep_session_state(_connection: asyncpg.Connection) -> None:
+    """Replaces asyncpg's reset, a round trip per request: no read changes the state of its session."""
+
+
+class Database:
+    """The connections of one service."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._url = settings.database_url.get_secret_value()
+        read = settings.read_database_url
+        self._read_url = read.get_secret_value() if read else self._url
+        self._engine: AsyncEngine | None = None
+        self._sessions: async_sessionmaker[AsyncSession] | None = None
+        self._reads: asyncpg.Pool | None = None
+        self._primary_reads: asyncpg.Pool | None = None
+        self.wake_relay: Callable[[], None] = lambda: None
+
+    @property
+    def url(self) -> str:
+        """The primary, for a connection of one's own (relay and job locks)."""
+        return plain_url(self._url)
+
+    async def start(self) -> None:
+        """Make the pools. Connections are opened at first use, so a database that is away does not stop a start."""
+        settings = self._settings
+        self._engine = create_async_engine(
+            engine_url(self._url),
+            pool_size=settings.db_pool_size,
+            max_overflow=settings.db_max_overflow,
+            pool_timeout=POOL_TIMEOUT,
+            connect_args={
+                "timeout": CONNECT_TIMEOUT,
+                "command_timeout": settings.statement_timeout + 5,
+                "server_settings": self._server_settings(),
+            },
+        )
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False, autoflush=False)
+        self._reads = await self._read_pool(self._read_url)
+        self._primary_reads = self._reads if self._read_url == self._url else await self._read_pool(self._url)
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        for pool in {self._reads, self._primary_reads} - {None}:
+            try:
+                async with asyncio.timeout(3):
+                    await pool.close()  # type: ignore[union-attr]  # None is excluded above
+            except TimeoutError:
+                pool.terminate()  # type: ignore[union-attr]  # None is excluded above
+        if self._engine is not None:
+            await self._engine.dispose()
+
+    def _server_settings(self) -> dict[str, str]:
+        milliseconds = round(self._settings.statement_timeout * 1000)
+        return {
+            "application_name": self._settings.service,
+            "statement_timeout": str(milliseconds),
+            "lock_timeout": str(round(self._settings.lock_timeout * 1000)),
+            "idle_in_transaction_session_timeout": str(milliseconds),
+            "timezone": "UTC",
+            "jit": "off",
+        }
+
+    async def _read_pool(self, url: str) -> asyncpg.Pool:
+        return await asyncpg.create_pool(
+            plain_url(url),
+            min_size=0,
+            max_size=self._settings.read_pool_max,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=self._settings.statement_timeout + 5,
+            max_inactive_connection_lifetime=300,
+            reset=_keep_session_state,
+            server_settings={**self._server_settings(), "default_transaction_read_only": "on"},
+        )
+
+    @property
+    def reads(self) -> asyncpg.Pool:
+        """For hot reads that may be a moment old: possibly a replica, always read-only."""
+        assert self._reads is not None, "the database is not started"  # noqa: S101 - a programming mistake
+        return self._reads
+
+    @property
+    def primary_reads(self) -> asyncpg.Pool:
+        """For hot reads that must see the caller's own last write; always read-only."""
+        assert self._primary_reads is not None, "the database is not started"  # noqa: S101 - a programming mistake
+        return self._primary_reads
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """For migrations checks and metrics."""
+        assert self._engine is not None, "the database is not started"  # noqa: S101 - a programming mistake
+        return self._engine
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed at the end of the block, rolled back when it raises."""
+        assert self._sessions is not None, "the database is not started"  # noqa: S101 - a programming mistake
+        async with self._sessions() as session:
+            async with session.begin():
+                yield session
+            if session.info.get(EVENTS_RECORDED):
+                self.wake_relay()
+
+    async def is_reachable(self) -> bool:
+        """Whether one statement succeeds within two seconds."""
+        try:
+            async with asyncio.timeout(2), self.engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+        except (OSError, OperationalError, InterfaceError, DBAPIError, PoolTimeout, asyncpg.PostgresError):
+            return False
+        return True
+
+
+def count_statements(database: Database) -> list[str]:
+    """A list that grows by every statement sent through sessions, for tests that hold a process to a number."""
+    seen: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        seen.append(statement)
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    return seen

@@ -1,0 +1,113 @@
+"""Schema changes: Alembic inside each service's package, one runner at a time, and a start that costs one SELECT
+when there is nothing to do.
+
+Migrations are expand-contract: a release only adds, and what it no longer needs is dropped by the one after the
+next, so that old and new processes run side by side.
+"""
+
+import re
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+from sqlalchemy import Connection, MetaData
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from chassis.database import engine_url, metadata, plain_url
+from chassis.settings import ServiceSettings
+
+LOCK = 0x48414154
+"""Key of the advisory lock under which a database is migrated."""
+
+
+def head_revision(package: str) -> str:
+    """The newest revision among the package's files, found without importing Alembic."""
+    revisions: set[str] = set()
+    replaced: set[str] = set()
+    for file in files(f"{package}.migrations").joinpath("versions").iterdir():
+        if file.name.endswith(".py"):
+            source = file.read_text()
+            found = re.search(r'^revision(?::[^=]+)? = "([^"]+)"', source, re.MULTILINE)
+            before = re.search(r'^down_revision(?::[^=]+)? = "([^"]+)"', source, re.MULTILINE)
+            revisions.update([found[1]] if found else [])
+            replaced.update([before[1]] if before else [])
+    (head,) = revisions - replaced
+    return head
+
+
+async def current_revision(url: str) -> str | None:
+    """The revision a database is at; None before the first."""
+    connection = await asyncpg.connect(plain_url(url), timeout=5)
+    try:
+        if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+            return None
+        revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+        return revision
+    finally:
+        await connection.close()
+
+
+async def migrate(settings: ServiceSettings, package: str, *, target: str = "head") -> bool:
+    """Bring the service's database to `target`; whether anything had to be done.
+
+    Not to be run for two services at the same time in one process: Alembic keeps its context in module globals.
+    """
+    url = settings.database_url.get_secret_value()
+    if target == "head" and await current_revision(url) == head_revision(package):
+        return False
+    await _run(url, package, lambda command, config: command.upgrade(config, target))
+    return True
+
+
+async def downgrade(settings: ServiceSettings, package: str, *, target: str = "base") -> None:
+    """Take the service's database back to `target`."""
+    url = settings.database_url.get_secret_value()
+    await _run(url, package, lambda command, config: command.downgrade(config, target))
+
+
+async def _run(url: str, package: str, action: Callable[[Any, Any], None]) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", f"{package}:migrations")
+    config.set_main_option("path_separator", "os")
+    engine = create_async_engine(engine_url(url))
+
+    def locked(connection: Connection) -> None:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+        config.attributes["connection"] = connection
+        action(command, config)
+
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(locked)
+    finally:
+        await engine.dispose()
+
+
+def run_env(target: MetaData) -> None:
+    """The whole of a service's `env.py`: run the migrations on the connection that holds the lock."""
+    from alembic import context
+
+    context.configure(
+        connection=context.config.attributes["connection"],
+        target_metadata=target,
+        compare_server_default=False,
+    )
+    context.run_migrations()
+
+
+def create_chassis_tables() -> None:
+    """First migration of a service: outbox, inbox and idempotency keys."""
+    from alembic import op
+
+    metadata().create_all(op.get_bind())
+
+
+def drop_chassis_tables() -> None:
+    """The way back of `create_chassis_tables`."""
+    from alembic import op
+
+    metadata().drop_all(op.get_bind())

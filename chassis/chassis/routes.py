@@ -1,0 +1,335 @@
+"""How a request enters a service: one route class decides, in this order, who may call, what was sent, and what is kept.
+
+role (401, 403) → media type (415) → size (413) → one strict decode → pydantic (422) → handler → commit → answer
+
+Every route declares its rule with `access(...)`; a route without one does not build. A handler that asks for
+`Session` works in the request's one transaction, which is committed before the answer leaves and rolled back by any
+exception. An Idempotency-Key is claimed and its answer stored in that same transaction.
+"""
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends
+from fastapi.routing import APIRoute
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chassis import idempotency
+from chassis.auth import Principal, ServicePrincipal, UnknownKey
+from chassis.database import Database, is_contention, is_outage
+from chassis.problems import (
+    Busy,
+    ContentTooLarge,
+    FieldError,
+    IdempotencyKeyRequired,
+    InputInvalid,
+    RoleRequired,
+    TokenInvalid,
+    TokenMissing,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from chassis.strict import Unreadable, decode_json
+from chassis.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from chassis.service import Service
+
+Rule = Literal["all", "user", "staff", "admin", "service", "provider"]
+IdempotencyRule = Literal["optional", "required", "none"]
+
+_RANK = {"all": 0, "user": 1, "staff": 2, "admin": 3}
+_RANK_OF_ROLE = {"customer": 1, "staff": 2, "admin": 3}
+
+
+def access(
+    rule: Rule,
+    *,
+    idempotency: IdempotencyRule = "optional",
+    transaction: bool = True,
+    callers: Sequence[str] = (),
+    max_body: int | None = None,
+) -> dict[str, Any]:
+    """Who may call a route, given as its `openapi_extra`, so that documents and tests read the same rule.
+
+    `all` anybody; `user` anybody signed in; `staff`; `admin`; `service` the named services; `provider` a webhook:
+    the body reaches the handler unread, and the handler proves where it comes from.
+    `transaction=False` is for processes that call other services between transactions of their own.
+    """
+    extra: dict[str, Any] = {"x-access": rule, "x-idempotency": idempotency if rule != "provider" else "none"}
+    if not transaction:
+        extra["x-transaction"] = "own"
+    if callers:
+        extra["x-callers"] = list(callers)
+    if max_body is not None:
+        extra["x-max-body"] = max_body
+    if rule in ("user", "staff", "admin"):
+        extra["security"] = [{"bearer": []}]
+    elif rule == "service":
+        extra["security"] = [{"service": []}]
+    return extra
+
+
+class UnitOfWork:
+    """The transaction of one request, begun when somebody first asks for its session."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._context: Any = None
+        self._session: AsyncSession | None = None
+
+    async def session(self) -> AsyncSession:
+        """The session of this request's transaction."""
+        if self._session is None:
+            self._context = self._database.transaction()
+            self._session = await self._context.__aenter__()
+        return self._session
+
+    async def finish(self, error: BaseException | None) -> None:
+        """Commit, or roll back when there was an error."""
+        if self._context is None:
+            return
+        context, self._context = self._context, None
+        if error is None:
+            await context.__aexit__(None, None, None)
+            return
+        try:
+            await context.__aexit__(type(error), error, error.__traceback__)
+        except BaseException as raised:
+            if raised is not error:
+                raise
+
+
+class StrictRequest(Request):
+    """A request whose body was decoded strictly, once."""
+
+    decoded: Any = None
+
+    async def json(self) -> Any:
+        """What `decode_json` made of the body."""
+        return self.decoded
+
+
+class StrictRoute(APIRoute):
+    """The order of checks in the module's docstring."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap FastAPI's handler. Raises TypeError for a route that declares no rule."""
+        declared = self.openapi_extra or {}
+        if declared.get("x-access") not in ("all", "user", "staff", "admin", "service", "provider"):
+            raise TypeError(f"{self.path} declares no access rule")
+        handle = super().get_route_handler()
+        takes_body = self.body_field is not None
+        is_post = "POST" in (self.methods or ())
+        keyed = declared["x-idempotency"] != "none" and is_post and declared["x-access"] != "service"
+        owns_transaction = declared.get("x-transaction") == "own"
+
+        async def answer(request: Request) -> Response:
+            request = StrictRequest(request.scope, request.receive)
+            service: Service = request.app.state.service
+            await _authorise(request, service, declared)
+            if declared["x-access"] != "provider":
+                await _read_body(
+                    request, declared.get("x-max-body") or service.settings.max_body, expected=takes_body
+                )
+            key = _key(request, service, declared) if keyed else None
+            work = UnitOfWork(service.database)
+            request.state.work = work
+            try:
+                if key is None or owns_transaction:
+                    response = await handle(request)
+                else:
+                    response = await _once(request, work, key, handle)
+            except BaseException as error:
+                await work.finish(error)
+                raise
+            await work.finish(None)
+            return response
+
+        return _with_database_problems(answer)
+
+
+def _with_database_problems(
+    answer: Callable[[Request], Coroutine[Any, Any, Response]],
+) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    """A database that is away is 503, one that is contended 409; both after everything was rolled back."""
+
+    async def guarded(request: Request) -> Response:
+        try:
+            return await answer(request)
+        except (DBAPIError, OSError, TimeoutError) as error:
+            raise _translated(error) from error
+        except Exception as error:
+            # asyncpg's own errors share no base with SQLAlchemy's.
+            if is_outage(error) or is_contention(error):
+                raise _translated(error) from error
+            raise
+
+    return guarded
+
+
+def _translated(error: Exception) -> Exception:
+    if is_contention(error):
+        return Busy("Somebody else is changing the same thing; repeat the request.")
+    if is_outage(error):
+        get_logger().warning("database away", error=type(error).__name__)
+        return Unavailable("The database does not answer; repeat in a moment.")
+    return error
+
+
+async def _authorise(request: Request, service: "Service", declared: dict[str, Any]) -> None:
+    rule = declared["x-access"]
+    request.state.principal = None
+    if rule == "provider":
+        return
+    token = _bearer(request)
+    if rule == "service":
+        caller = await _verified(service.service_tokens, token)
+        if not isinstance(caller, ServicePrincipal) or caller.service not in declared.get("x-callers", ()):
+            raise RoleRequired("This route is for other services only.")
+        return
+    if token is None:
+        if rule == "all":
+            return
+        raise TokenMissing("Sign in and send the access token as a Bearer token.")
+    principal = await _verified(service.tokens, token)
+    if not isinstance(principal, Principal):
+        raise TokenInvalid
+    if _RANK_OF_ROLE[principal.role] < _RANK[rule]:
+        raise RoleRequired(f"This route is for {rule}.")
+    request.state.principal = principal
+
+
+def _bearer(request: Request) -> str | None:
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise TokenInvalid("Send the token as `Authorization: Bearer <token>`.")
+    return token.strip()
+
+
+async def _verified(verifier: Any, token: str | None) -> Principal | ServicePrincipal:
+    if token is None:
+        raise TokenMissing("Send a token as `Authorization: Bearer <token>`.")
+    try:
+        principal: Principal | ServicePrincipal = verifier.verify(token)
+    except UnknownKey:
+        import time
+
+        if not verifier.keys.may_refetch(time.monotonic()):
+            raise
+        await verifier.keys.refresh()
+        principal = verifier.verify(token)
+    return principal
+
+
+async def _read_body(request: StrictRequest, limit: int, *, expected: bool) -> None:
+    declared = request.headers.get("content-length", "0")
+    has_body = declared != "0" or "transfer-encoding" in request.headers
+    if expected and has_body:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+            raise UnsupportedMediaType("Send the body as application/json.")
+    if not has_body:
+        request._body = b""  # noqa: SLF001 - what Request.body() would store
+        if expected:
+            request.decoded = None
+        return
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise ContentTooLarge(f"Send at most {limit} bytes.")
+        chunks.append(chunk)
+    request._body = b"".join(chunks)  # noqa: SLF001 - what Request.body() would store
+    if expected and request._body:  # noqa: SLF001 - as above
+        try:
+            request.decoded = decode_json(request._body)  # noqa: SLF001 - as above
+        except Unreadable as error:
+            raise InputInvalid([FieldError("", "json_invalid", str(error))]) from error
+
+
+def _key(request: Request, service: "Service", declared: dict[str, Any]) -> str | None:
+    key = idempotency.read_key(request.headers.get("idempotency-key"))
+    if key is None and declared["x-idempotency"] == "required":
+        raise IdempotencyKeyRequired("Send an Idempotency-Key, the same one when you repeat this request.")
+    request.state.idempotency_key = key
+    if key is None or service.caller_of(request) is None:
+        return None
+    return key
+
+
+async def _once(
+    request: StrictRequest,
+    work: UnitOfWork,
+    key: str,
+    handle: Callable[[Request], Coroutine[Any, Any, Response]],
+) -> Response:
+    service: Service = request.app.state.service
+    attempt = idempotency.Attempt(
+        caller=str(service.caller_of(request)),
+        route=f"{request.method} {request.url.path}",
+        key=key,
+        fingerprint=idempotency.fingerprint(request.url.query.encode(), await request.body()),
+    )
+    session = await work.session()
+    stored = await idempotency.claim(session, attempt)
+    if stored is not None:
+        return stored
+    response = await handle(request)
+    await idempotency.remember(session, attempt, response)
+    return response
+
+
+class Router(APIRouter):
+    """Routes of which each declares who may call it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(route_class=StrictRoute, redirect_slashes=False, **options)
+
+
+def caller_from_token(request: Request) -> str | None:
+    """The caller of an idempotency key where only signed-in people are known."""
+    principal: Principal | None = request.state.principal
+    return f"user:{principal.user_id}" if principal else None
+
+
+async def _session(request: Request) -> AsyncSession:
+    session: AsyncSession = await request.state.work.session()
+    return session
+
+
+async def _caller(request: Request) -> Principal:
+    principal: Principal | None = request.state.principal
+    if principal is None:
+        raise TokenMissing("Sign in and send the access token as a Bearer token.")
+    return principal
+
+
+async def _maybe_caller(request: Request) -> Principal | None:
+    principal: Principal | None = request.state.principal
+    return principal
+
+
+async def _database(request: Request) -> Database:
+    database: Database = request.app.state.service.database
+    return database
+
+
+async def _idempotency_key(request: Request) -> str | None:
+    key: str | None = getattr(request.state, "idempotency_key", None)
+    return key
+
+
+Session = Annotated[AsyncSession, Depends(_session)]
+"""The session of the request's one transaction."""
+Caller = Annotated[Principal, Depends(_caller)]
+MaybeCaller = Annotated[Principal | None, Depends(_maybe_caller)]
+Db = Annotated[Database, Depends(_database)]
+IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
+"""The caller's key, for processes that derive their own ids from it."""

@@ -1,0 +1,275 @@
+"""One service: what its parts are, how it starts, how it tells whether it is well, and how it ends.
+
+A service's `app.py` hands in routers, subscriptions, jobs and collaborators; everything else is here, so the same
+`Service` runs alone in a process (`main`), several in one (the embedded shop), or inside a test.
+"""
+
+import argparse
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from chassis.application import LastResort, make_application
+from chassis.auth import SERVICE, KeySet, ServiceIdentity, TokenVerifier
+from chassis.clients import HttpUpstream, InternalClient, UpstreamRequest, Upstreams
+from chassis.database import Database
+from chassis.events import Bus, Event, Subscription
+from chassis.idempotency import forget_old
+from chassis.inbox import Inbox, forget_received
+from chassis.jobs import Job, JobOutcome, JobRunner, LockConnection
+from chassis.migrations import current_revision, head_revision, migrate
+from chassis.outbox import Relay, forget_published
+from chassis.problems import Problem
+from chassis.routes import caller_from_token
+from chassis.runner import Listener, run
+from chassis.settings import Role, ServiceSettings
+from chassis.telemetry import Metrics, RequestTelemetry, configure_logging, get_logger, service_name
+
+HOUSEKEEPING = 600.0
+"""Seconds between deletions of old outbox, inbox and idempotency rows."""
+
+
+class Service:
+    """A service put together, not yet started."""
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        bus: Bus,
+        upstreams: Upstreams,
+        routers: Sequence[APIRouter] = (),
+        subscriptions: Sequence[Subscription] = (),
+        jobs: Sequence[Job] = (),
+        events: Sequence[type[Event]] = (),
+        problems: Sequence[type[Problem]] = (),
+        state: Mapping[str, Any] | None = None,
+        keys: KeySet | None = None,
+        caller_of: Callable[[Request], str | None] = caller_from_token,
+        on_start: Sequence[Callable[[], Awaitable[None]]] = (),
+        on_stop: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
+        self.settings = settings
+        self.name = settings.service
+        self.bus = bus
+        self.upstreams = upstreams
+        self.subscriptions = tuple(subscriptions)
+        self.caller_of = caller_of
+        self.metrics = Metrics(self.name)
+        self.database = Database(settings)
+        self.keys = keys or self._key_set()
+        self.tokens = TokenVerifier(self.keys, issuer=settings.token_issuer, audience=settings.token_audience)
+        self.service_tokens = TokenVerifier(
+            KeySet(document=settings.service_keys),
+            issuer=settings.token_issuer,
+            audience=self.name,
+            kind=SERVICE,
+        )
+        self.inbox = Inbox(self.database, self.subscriptions, consumer=self.name, metrics=self.metrics)
+        self.locks = LockConnection(self.database.url, name=self.name)
+        self.relay = Relay(self.database, bus, self.locks, source=self.name, metrics=self.metrics)
+        self.jobs = JobRunner(self.database, (*jobs, self._housekeeping()), self.locks, metrics=self.metrics)
+        self._on_start, self._on_stop = tuple(on_start), tuple(on_stop)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._migrated = False
+        self._draining = False
+        self.fastapi = make_application(
+            name=self.name, version=_version(self.name), routers=routers, problems=problems, events=events
+        )
+        self.fastapi.state.service = self
+        for name, value in (state or {}).items():
+            setattr(self.fastapi.state, name, value)
+        self.app = RequestTelemetry(LastResort(self.fastapi), metrics=self.metrics, service=self.name)
+        self.management = Starlette(
+            routes=[
+                Route("/livez", self._livez),
+                Route("/readyz", self._readyz),
+                Route("/metrics", self._serve_metrics),
+            ]
+        )
+
+    @property
+    def _works(self) -> bool:
+        return self.settings.role in (Role.WORKER, Role.ALL)
+
+    async def start(self) -> None:
+        """Open the database, learn the keys, and, as a worker, begin to relay, consume and run jobs."""
+        service_name.set(self.name)
+        await self.database.start()
+        self.database.wake_relay = self.relay.wake
+        for action in self._on_start:
+            await action()
+        self._tasks.append(asyncio.create_task(self._keep_keys_fresh()))
+        if self._works:
+            await self.bus.start()
+            if self.subscriptions:
+                types = [subscription.type for subscription in self.subscriptions]
+                await self.bus.subscribe(self.name, types, self.inbox.handle)
+            await self.relay.start()
+            await self.jobs.start()
+        get_logger().info("started", service=self.name, role=self.settings.role)
+
+    async def stop(self) -> None:
+        """Stop taking work, finish what is under way, close what is open."""
+        self._draining = True
+        if self._works:
+            await self.jobs.stop()
+            await self.bus.stop_consuming(self.name)
+            await self.relay.stop()
+            await self.bus.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for action in self._on_stop:
+            await action()
+        for upstream in self.upstreams.values():
+            await upstream.close()
+        await self.locks.close()
+        await self.database.stop()
+
+    def _key_set(self) -> KeySet:
+        if self.settings.jwks is not None:
+            return KeySet(document=self.settings.jwks)
+        return KeySet(fetch=self._fetch_keys)
+
+    async def _fetch_keys(self) -> bytes:
+        response = await self.upstreams["accounts"].send(UpstreamRequest("GET", b"/.well-known/jwks.json"))
+        body = await response.read()
+        if response.status != 200:
+            raise OSError(f"accounts answered {response.status} for its keys")
+        return body
+
+    async def _keep_keys_fresh(self) -> None:
+        """Fetch the key set at start, then every five minutes; every second until the first success."""
+        while True:
+            if self.keys.is_stale(time.monotonic()) or not self.keys.is_loaded:
+                try:
+                    await self.keys.refresh()
+                except Exception as error:  # noqa: BLE001 - the set in use stays; the next round tries again
+                    get_logger().warning("keys not refreshed", error=str(error))
+            await asyncio.sleep(30 if self.keys.is_loaded else 1)
+
+    def _housekeeping(self) -> Job:
+        async def forget(database: Database) -> JobOutcome:
+            async with database.transaction() as session:
+                count = await forget_old(session)
+            return JobOutcome(
+                repaired=count + await forget_published(database) + await forget_received(database)
+            )
+
+        return Job(name="housekeeping", every=HOUSEKEEPING, run=forget)
+
+    async def is_ready(self) -> dict[str, bool]:
+        """What this process needs to do its work, and whether it has it. Other services are not among it."""
+        reachable = await self.database.is_reachable()
+        if reachable and not self._migrated:
+            self._migrated = await current_revision(self.database.url) == head_revision(self.name)
+        checks = {"database": reachable, "migrations": self._migrated, "keys": self.keys.is_loaded}
+        if self._works:
+            checks["bus"] = self.bus.is_connected
+        checks["accepting"] = not self._draining
+        return checks
+
+    async def _livez(self, _request: Request) -> Response:
+        return JSONResponse({"status": "live"})
+
+    async def _readyz(self, _request: Request) -> Response:
+        checks = await self.is_ready()
+        ready = all(checks.values())
+        return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
+
+    async def _serve_metrics(self, _request: Request) -> Response:
+        return Response(self.metrics.exposition(), media_type="text/plain; version=0.0.4")
+
+    def identity(self) -> ServiceIdentity:
+        """How this service proves itself to others."""
+        return service_identity(self.settings)
+
+
+def service_identity(settings: ServiceSettings) -> ServiceIdentity:
+    """The identity that a service's settings give it. Raises ValueError when they give none."""
+    if settings.service_key is None:
+        raise ValueError(f"{settings.service.upper()}_SERVICE_KEY is not set")
+    jwk = msgspec.json.decode(settings.service_key.get_secret_value())
+    return ServiceIdentity(settings.service, jwk, issuer=settings.token_issuer)
+
+
+def client_for(settings: ServiceSettings, upstreams: Upstreams, target: str) -> InternalClient:
+    """A client with which this service calls another one."""
+    return InternalClient(upstreams[target], target=target, identity=service_identity(settings))
+
+
+def _version(name: str) -> str:
+    try:
+        return version(f"haat-{name}")
+    except PackageNotFoundError:
+        return "0"
+
+
+Build = Callable[[Any, Bus, Upstreams], Service]
+
+
+def http_upstreams(settings: ServiceSettings) -> dict[str, HttpUpstream]:
+    """One upstream for each setting named `<service>_url`."""
+    names = [name.removesuffix("_url") for name in type(settings).model_fields if name.endswith("_url")]
+    places = {name: getattr(settings, f"{name}_url") for name in names}
+    return {name: HttpUpstream(url) for name, url in places.items() if isinstance(url, str)}
+
+
+def main(
+    settings_class: Callable[[], ServiceSettings],
+    build: Build,
+    commands: Mapping[str, Callable[[Any], Awaitable[None]]] | None = None,
+) -> None:
+    """The command line of a service: serve (default), migrate, openapi, and the service's own commands."""
+    from chassis.rabbitmq import RabbitBus
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument(
+        "command", nargs="?", default="serve", choices=["serve", "migrate", "openapi", *(commands or {})]
+    )
+    command = parser.parse_args().command
+    settings = settings_class()
+    configure_logging(level=settings.log_level)
+    if command == "migrate":
+        asyncio.run(_migrate(settings))
+    elif commands and command in commands:
+        asyncio.run(_awaited(commands[command](settings)))
+    else:
+        bus = RabbitBus(
+            settings.amqp_url.get_secret_value() if settings.amqp_url else "", name=settings.service
+        )
+        service = build(settings, bus, http_upstreams(settings))
+        if command == "openapi":
+            print(msgspec.json.format(msgspec.json.encode(service.fastapi.openapi()), indent=2).decode())  # noqa: T201 - the command's output
+        else:
+            import uvloop
+
+            uvloop.run(run(service, listeners(service)))
+
+
+async def _awaited(command: Awaitable[None]) -> None:
+    await command
+
+
+async def _migrate(settings: ServiceSettings) -> None:
+    changed = await migrate(settings, settings.service)
+    get_logger().info("migrated" if changed else "nothing to migrate", service=settings.service)
+
+
+def listeners(service: Service) -> list[Listener]:
+    """The management port, and for processes that answer requests the public one."""
+    settings = service.settings
+    management = Listener(service.management, settings.host, settings.management_port, drain=1)
+    if settings.role is Role.WORKER:
+        return [management]
+    return [Listener(service.app, settings.host, settings.port, drain=settings.drain_timeout), management]
