@@ -1,0 +1,40 @@
+"""A real RabbitMQ for tests, from whatever the machine has: never skipped, never guessed."""
+
+import os
+from pathlib import Path
+
+from localservers.broker import BrokerUnavailable, GivenBroker, RunningBroker
+from localservers.rabbitmq_in_docker import start_in_docker
+from localservers.rabbitmq_node import start_node
+from localservers.rabbitmq_programs import installed_programs, unpacked_programs
+
+
+class NoRabbitMQ(Exception):
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__(
+            "No RabbitMQ could be provided: install rabbitmq-server (Debian, Ubuntu: apt install "
+            "rabbitmq-server; macOS: brew install rabbitmq), start Docker, or set TEST_AMQP_URL. "
+            f"Tried: {'; '.join(reasons)}."
+        )
+
+
+def provide_rabbitmq(cache: Path, *, private: bool = False) -> RunningBroker:
+    """The best broker to be had. `private` asks for one that may be killed, whatever TEST_AMQP_URL says.
+
+    `cache` is a folder that outlives the run, for programs that had to be unpacked.
+    """
+    given = os.environ.get("TEST_AMQP_URL")
+    if given and not private:
+        return GivenBroker(given)
+    sources = (
+        start_in_docker,
+        lambda: start_node(installed_programs()),
+        lambda: start_node(unpacked_programs(cache)),
+    )
+    reasons: list[str] = []
+    for start in sources:
+        try:
+            return start()
+        except BrokerUnavailable as reason:
+            reasons.append(str(reason))
+    raise NoRabbitMQ(reasons)
