@@ -133,9 +133,7 @@ def _field_error(item: Any) -> FieldError:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     if error.status_code == 405:
-        problem: Problem = MethodNotAllowed(
-            "Use one of the methods in Allow.", headers=dict(error.headers or {})
-        )
+        problem: Problem = MethodNotAllowed("Use one of the methods in Allow.", headers=dict(error.headers or {}))
     elif error.status_code == 404:
         problem = RouteNotFound("See /docs for the routes that exist.")
     else:

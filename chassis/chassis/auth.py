@@ -233,9 +233,7 @@ class TokenSigner:
         }
         return jwt.encode(payload, self._key, algorithm=ALGORITHM, headers={"typ": kind, "kid": self.kid})  # type: ignore[arg-type]  # from_jwk is typed as either half of a key pair
 
-    def access_token(
-        self, *, audience: str, user_id: UUID, session_id: UUID, role: str, lifetime: int = 600
-    ) -> str:
+    def access_token(self, *, audience: str, user_id: UUID, session_id: UUID, role: str, lifetime: int = 600) -> str:
         """A token with which a signed-in person calls the API."""
         return self.sign(
             ACCESS, audience=audience, subject=str(user_id), lifetime=lifetime, sid=str(session_id), role=role

@@ -271,9 +271,7 @@ class UpstreamUnavailable(Unavailable):
     title = "A part of the shop does not answer"
 
     def __init__(self, target: str) -> None:
-        super().__init__(
-            f"The {target} service does not answer; repeat in a moment.", retry_after=2, upstream=target
-        )
+        super().__init__(f"The {target} service does not answer; repeat in a moment.", retry_after=2, upstream=target)
 
 
 @dataclass(frozen=True, slots=True)

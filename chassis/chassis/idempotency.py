@@ -49,9 +49,7 @@ def idempotency_table(metadata: MetaData) -> Table:
         Column("status", SmallInteger),
         Column("headers", LargeBinary),
         Column("body", LargeBinary),
-        Column(
-            "created_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")
-        ),
+        Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
         Index("ix_idempotency_keys_created_at", "created_at"),
     )
 

@@ -132,9 +132,7 @@ class StrictRoute(APIRoute):
             service: Service = request.app.state.service
             await _authorise(request, service, declared)
             if declared["x-access"] != "provider":
-                await _read_body(
-                    request, declared.get("x-max-body") or service.settings.max_body, expected=takes_body
-                )
+                await _read_body(request, declared.get("x-max-body") or service.settings.max_body, expected=takes_body)
             key = _key(request, service, declared) if keyed else None
             work = UnitOfWork(service.database)
             request.state.work = work

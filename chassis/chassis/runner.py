@@ -96,10 +96,7 @@ async def run(component: Component, listeners: Sequence[Listener]) -> None:
 async def serve(listeners: Sequence[Listener], stopping: asyncio.Event) -> None:
     """Serve until `stopping` is set or a listener ends by itself, then drain."""
     servers = [server_for(listener) for listener in listeners]
-    tasks = [
-        asyncio.create_task(_serve(server, listener))
-        for server, listener in zip(servers, listeners, strict=True)
-    ]
+    tasks = [asyncio.create_task(_serve(server, listener)) for server, listener in zip(servers, listeners, strict=True)]
     waiting = asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)

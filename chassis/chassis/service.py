@@ -162,9 +162,7 @@ class Service:
         async def forget(database: Database) -> JobOutcome:
             async with database.transaction() as session:
                 count = await forget_old(session)
-            return JobOutcome(
-                repaired=count + await forget_published(database) + await forget_received(database)
-            )
+            return JobOutcome(repaired=count + await forget_published(database) + await forget_received(database))
 
         return Job(name="housekeeping", every=HOUSEKEEPING, run=forget)
 
@@ -245,9 +243,7 @@ def main(
     elif commands and command in commands:
         asyncio.run(_awaited(commands[command](settings)))
     else:
-        bus = RabbitBus(
-            settings.amqp_url.get_secret_value() if settings.amqp_url else "", name=settings.service
-        )
+        bus = RabbitBus(settings.amqp_url.get_secret_value() if settings.amqp_url else "", name=settings.service)
         service = build(settings, bus, http_upstreams(settings))
         if command == "openapi":
             print(msgspec.json.format(msgspec.json.encode(service.fastapi.openapi()), indent=2).decode())  # noqa: T201 - the command's output

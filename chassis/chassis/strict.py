@@ -146,9 +146,7 @@ Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 Quantity = Annotated[int, Field(ge=1, le=99)]
 QueryInt = Annotated[int, BeforeValidator(_query_integer, json_schema_input_type=int)]
 QueryBool = Annotated[bool, BeforeValidator(_query_boolean, json_schema_input_type=bool)]
-QueryText = Annotated[
-    str, BeforeValidator(_storable, json_schema_input_type=str), StringConstraints(max_length=200)
-]
+QueryText = Annotated[str, BeforeValidator(_storable, json_schema_input_type=str), StringConstraints(max_length=200)]
 
 
 def text(minimum: int, maximum: int, pattern: str | None = None) -> Any:

@@ -89,9 +89,7 @@ class Metrics:
         self._made: dict[str, Any] = {}
         labels = ("method", "route", "status")
         self.requests = self.counter("haat_http_requests_total", "Requests answered.", labels)
-        self.durations = self.histogram(
-            "haat_http_request_duration_seconds", "Time to answer.", ("method", "route")
-        )
+        self.durations = self.histogram("haat_http_request_duration_seconds", "Time to answer.", ("method", "route"))
 
     def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
         """A counter; the same name gives the same one."""

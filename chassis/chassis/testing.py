@@ -149,9 +149,7 @@ class Harness:
         """The service's database."""
         return self.service.database
 
-    def token(
-        self, role: str = "customer", user_id: UUID | None = None, session_id: UUID | None = None
-    ) -> str:
+    def token(self, role: str = "customer", user_id: UUID | None = None, session_id: UUID | None = None) -> str:
         """An access token."""
         return self.keys.access_token(role=role, user_id=user_id, session_id=session_id)
 
@@ -237,17 +235,13 @@ class Databases:
         """A new database; its URL. Extensions that migrations may rely on are there."""
         connection = await asyncpg.connect(self._server.admin_url)
         try:
-            await connection.execute(
-                f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else "")
-            )
+            await connection.execute(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
         finally:
             await connection.close()
         url = self._server.admin_url.rsplit("/", 1)[0] + f"/{name}"
         if template is None:
             connection = await asyncpg.connect(url)
-            await connection.execute(
-                "CREATE EXTENSION IF NOT EXISTS pg_trgm; CREATE EXTENSION IF NOT EXISTS unaccent"
-            )
+            await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm; CREATE EXTENSION IF NOT EXISTS unaccent")
             await connection.close()
         return url
 
@@ -270,9 +264,7 @@ async def empty(url: str) -> None:
         rows = await connection.fetch(
             "SELECT format('%I', tablename) AS name FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
         )
-        await connection.execute(
-            f"TRUNCATE {', '.join(row['name'] for row in rows)} RESTART IDENTITY CASCADE"
-        )
+        await connection.execute(f"TRUNCATE {', '.join(row['name'] for row in rows)} RESTART IDENTITY CASCADE")
     finally:
         await connection.close()
 

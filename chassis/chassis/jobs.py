@@ -1,0 +1,112 @@
+"""Work that a service does by the clock: each job on one process at a time, found and repaired counted.
+
+Jobs are idempotent. One that fails is logged, counted and run again at its next turn.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chassis.locks import LockConnection
+from chassis.telemetry import Metrics, get_logger
+
+if TYPE_CHECKING:
+    from chassis.database import Database  # the database module builds on the outbox, which has a job
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """What one run came across."""
+
+    found: int = 0
+    repaired: int = 0
+    unresolved: int = 0
+    """Left for the next run, or for people: an alarm when it stays above zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A process and how often it runs, in seconds."""
+
+    name: str
+    every: float
+    run: "Callable[[Database], Awaitable[JobOutcome | None]]"
+
+
+class JobRunner:
+    """Runs the jobs of one service."""
+
+    def __init__(
+        self,
+        database: "Database",
+        jobs: Sequence[Job],
+        *,
+        locks: LockConnection,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._database = database
+        self._jobs = {job.name: job for job in jobs}
+        self._locks = locks
+        self._tasks: list[asyncio.Task[None]] = []
+        self._log = get_logger()
+        metrics = metrics or Metrics("jobs")
+        labels = ("job",)
+        self._runs = metrics.counter("haat_job_runs_total", "Runs of a job.", (*labels, "outcome"))
+        self._last = metrics.gauge("haat_job_last_success_timestamp_seconds", "When a job last succeeded.", labels)
+        self._found = metrics.counter("haat_job_found_total", "Cases a job looked at.", labels)
+        self._repaired = metrics.counter("haat_job_repaired_total", "Cases a job repaired.", labels)
+        self._unresolved = metrics.gauge("haat_job_unresolved", "Cases a job's last run had to leave.", labels)
+
+    async def start(self) -> None:
+        """Begin; each job's first run comes within its first period."""
+        self._tasks = [asyncio.create_task(self._repeat(job), name=f"job {job.name}") for job in self._jobs.values()]
+
+    async def stop(self) -> None:
+        """End at once: jobs are idempotent, and an interrupted transaction is rolled back."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    async def run_once(self, name: str) -> JobOutcome | None:
+        """Run a job now, whatever its lock and clock say; errors are the caller's. For tests and operators."""
+        return await self._run(self._jobs[name])
+
+    async def _repeat(self, job: Job) -> None:
+        # Replicas and jobs that start together must not stay together.
+        await asyncio.sleep(job.every * random.uniform(0.1, 1.0))  # noqa: S311 - spreads load, keeps no secret
+        while True:
+            try:
+                await self._run_if_ours(job)
+            except Exception as error:  # noqa: BLE001 - no failure may end a job for good
+                self._runs.labels(job.name, "failed").inc()
+                self._log.warning("job_failed", job=job.name, error=repr(error), exc_info=error)
+            await asyncio.sleep(job.every * random.uniform(0.9, 1.1))  # noqa: S311 - as above
+
+    async def _run_if_ours(self, job: Job) -> None:
+        key = f"job:{job.name}"
+        if not await self._locks.hold(key):
+            return
+        try:
+            await self._run(job)
+        finally:
+            await self._locks.release(key)
+
+    async def _run(self, job: Job) -> JobOutcome | None:
+        outcome = await job.run(self._database)
+        self._runs.labels(job.name, "succeeded").inc()
+        self._last.labels(job.name).set(time.time())
+        counted = outcome or JobOutcome()
+        self._found.labels(job.name).inc(counted.found)
+        self._repaired.labels(job.name).inc(counted.repaired)
+        self._unresolved.labels(job.name).set(counted.unresolved)
+        if counted.repaired or counted.unresolved:
+            self._log.info("job_done", job=job.name, **_counts(counted))
+        return outcome
+
+
+def _counts(outcome: JobOutcome) -> dict[str, int]:
+    return {"found": outcome.found, "repaired": outcome.repaired, "unresolved": outcome.unresolved}
