@@ -1,0 +1,82 @@
+"""Serving over real HTTP: uvicorn, with a hold on the connection so that answers can be cut off or reset."""
+
+import logging
+import socket
+import sys
+import time
+from typing import Any
+
+import msgspec
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from razorpay_simulator.app import Simulator
+from razorpay_simulator.provider import Provider
+from razorpay_simulator.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class CuttableProtocol(HttpToolsProtocol):
+    """Shows the application its transport: nothing in ASGI can break a connection on purpose."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment] # a key of our own in a TypedDict
+        scope["simulator.transport"] = self.transport
+
+
+class SimulatorServer(uvicorn.Server):
+    def __init__(self, settings: Settings) -> None:
+        self.simulator = Simulator(Provider.open(settings))
+        super().__init__(
+            uvicorn.Config(
+                self.simulator,
+                host=settings.host,
+                port=settings.port,
+                http=CuttableProtocol,
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=1,
+            )
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.simulator.stop()
+        await super().shutdown(sockets)
+
+
+class JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+def log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def serve(settings: Settings) -> bool:
+    """Serve until a signal comes. False when it could not start, for instance because the port is taken."""
+    server = SimulatorServer(settings)
+    logger.info("simulator starts at %s with its ledger in %s", settings.public_url, settings.data)
+    try:
+        server.run()
+    except OSError as error:
+        logger.error("simulator cannot listen: %s", error)  # noqa: TRY400 - the sentence says it; a trace says no more
+        return False
+    return server.started
