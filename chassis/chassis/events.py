@@ -37,8 +37,6 @@ class Event(BaseModel):
     """Literal and versioned: "order.placed.v1"."""
     required: ClassVar[bool] = True
     """Somebody must be bound; an optional one that nobody listens to is done."""
-    source: ClassVar[str] = ""
-    """Set by the service that publishes it."""
 
 
 class Reader(BaseModel):
@@ -47,12 +45,15 @@ class Reader(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+AnyReader: TypeAlias = type[Reader]
+
+
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """What a service does about one type of event: `handler` runs once per event, in one transaction."""
 
     type: str
-    reader: type[Reader]
+    reader: AnyReader
     handler: Callable[[AsyncSession, Any], Awaitable[None]]
 
 
@@ -126,6 +127,8 @@ class NotParked(Exception):
     """No parked message has this id."""
 
 
+OnBound: TypeAlias = Callable[[], Awaitable[None]]
+
 Handler: TypeAlias = Callable[[bytes, int], Awaitable[None]]
 """Takes a body and the number of the attempt, from 1. Returning acknowledges; see `judge` for what raising does."""
 
@@ -184,15 +187,13 @@ class Bus(Protocol):
         """Returns once the message is safe. Raises Unroutable (required, and nobody is bound) or PublishFailed."""
 
     async def subscribe(self, consumer: str, types: Iterable[str], handler: Handler) -> Consuming:
-        """Bind the consumer's durable queue to exactly these types and handle what arrives."""
+        """Bind the consumer's durable queue to these types and handle what arrives."""
 
-    async def listen(
-        self, name: str, types: Iterable[str], handler: Handler, *, on_bound: Callable[[], Awaitable[None]]
-    ) -> Consuming:
+    async def listen(self, name: str, types: Iterable[str], handler: Handler, *, on_bound: OnBound) -> Consuming:
         """Hear these types while connected, each replica for itself; what is missed is not kept.
 
-        `on_bound` runs whenever the queue is bound anew, at start and after each reconnect, before the first message:
-        the place to fetch what may have been missed. Bus and listener are ready after it.
+        `on_bound` runs each time the queue has been bound, at start and after each reconnect, before the first
+        message: the place to fetch what may have been missed.
         """
 
     def parked(self, consumer: str) -> Parked:

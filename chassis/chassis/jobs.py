@@ -80,20 +80,13 @@ class JobRunner:
         await asyncio.sleep(job.every * random.uniform(0.1, 1.0))  # noqa: S311 - spreads load, keeps no secret
         while True:
             try:
-                await self._run_if_ours(job)
+                # Kept between runs: as long as this process lives, the job is its own.
+                if await self._locks.hold(f"job:{job.name}"):
+                    await self._run(job)
             except Exception as error:  # noqa: BLE001 - no failure may end a job for good
                 self._runs.labels(job.name, "failed").inc()
                 self._log.warning("job_failed", job=job.name, error=repr(error), exc_info=error)
             await asyncio.sleep(job.every * random.uniform(0.9, 1.1))  # noqa: S311 - as above
-
-    async def _run_if_ours(self, job: Job) -> None:
-        key = f"job:{job.name}"
-        if not await self._locks.hold(key):
-            return
-        try:
-            await self._run(job)
-        finally:
-            await self._locks.release(key)
 
     async def _run(self, job: Job) -> JobOutcome | None:
         outcome = await job.run(self._database)

@@ -1,6 +1,6 @@
 """One connection per process that holds the advisory locks of its relay and its jobs.
 
-A lock belongs to the database session, so it is lost exactly when the connection is: another process then takes over
+A lock belongs to the database session, so it is lost exactly when the connection is, and another process takes over
 without any lease to wait for. Needs a direct connection, not a pooler in transaction mode.
 """
 
@@ -10,7 +10,6 @@ from typing import Any
 import asyncpg
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
-_UNLOCK = "SELECT pg_advisory_unlock(hashtextextended($1, 0))"
 
 
 class LockConnection:
@@ -32,13 +31,6 @@ class LockConnection:
             if (await self._run(_LOCK, key))[0][0]:
                 self._held.add(key)
             return key in self._held
-
-    async def release(self, key: str) -> None:
-        """Let another process have the lock."""
-        async with self._turn:
-            if key in self._held:
-                self._held.discard(key)
-                await self._run(_UNLOCK, key)
 
     async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
         """Run one statement on the connection that holds the locks, so that losing them also stops the work."""

@@ -1,0 +1,161 @@
+"""Applying an event exactly once: its id and its effect are written in one transaction.
+
+The bus delivers at least once; a second delivery finds the id in the inbox and changes nothing.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+from sqlalchemy import Column, DateTime, Index, MetaData, Table, Text, Uuid, text
+from sqlalchemy.dialects.postgresql import insert
+
+from chassis import telemetry
+from chassis.events import Bus, Envelope, NotYet, Poison, Reader, Subscription, Unavailable
+from chassis.jobs import Job, JobOutcome
+
+if TYPE_CHECKING:
+    from chassis.database import Database  # the database module builds on this table
+
+KEPT_DAYS = 30
+"""Longer than any redelivery or replay."""
+
+_TRIES = 3
+"""Transactions per delivery when others change the same rows at the same time."""
+
+
+def inbox_table(metadata: MetaData) -> Table:
+    """The events that were applied."""
+    if "inbox" in metadata.tables:
+        return metadata.tables["inbox"]
+    table = Table(
+        "inbox",
+        metadata,
+        Column("event_id", Uuid, primary_key=True),
+        Column("consumer", Text, nullable=False),
+        Column("type", Text, nullable=False),
+        Column("received_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+        postgresql_with={"autovacuum_vacuum_scale_factor": "0.01"},
+    )
+    Index("ix_inbox_received_at", table.c.received_at)
+    return table
+
+
+INBOX = inbox_table(MetaData())
+
+
+class Inbox:
+    """What a service does with the events it subscribed to."""
+
+    def __init__(
+        self,
+        database: "Database",
+        subscriptions: Iterable[Subscription],
+        *,
+        consumer: str,
+        metrics: telemetry.Metrics | None = None,
+    ) -> None:
+        self._database = database
+        self._subscriptions = {subscription.type: subscription for subscription in subscriptions}
+        self._consumer = consumer
+        self._log = telemetry.get_logger()
+        metrics = metrics or telemetry.Metrics(consumer)
+        self._handled = metrics.counter(
+            "haat_events_handled_total", "Events by what came of them.", ("type", "outcome")
+        )
+        self._lag = metrics.histogram("haat_event_lag_seconds", "From an event's time to its commit here.", ("type",))
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """What to bind the consumer's queue to."""
+        return tuple(self._subscriptions)
+
+    async def handle(self, body: bytes, attempt: int) -> None:
+        """Apply one message. Raises Poison, Unavailable, or whatever makes the bus try again."""
+        envelope, subscription, reader = self._read(body)
+        telemetry.service_name.set(self._consumer)
+        telemetry.correlation_id.set(envelope.correlationid)
+        telemetry.causation_id.set(str(envelope.id))
+        telemetry.traceparent.set(envelope.traceparent or "")
+        try:
+            applied = await self._apply_despite_contention(envelope, subscription, reader)
+        except NotYet:
+            self._handled.labels(envelope.type, "not_yet").inc()
+            raise
+        except Exception as error:
+            self._handled.labels(envelope.type, "failed").inc()
+            if await self._is_down(error):
+                raise Unavailable(f"The database is away: {error!r}") from error
+            self._log.warning("event_failed", type=envelope.type, id=str(envelope.id), attempt=attempt, exc_info=error)
+            raise
+        self._handled.labels(envelope.type, "applied" if applied else "repeated").inc()
+        self._lag.labels(envelope.type).observe(max(0.0, time.time() - envelope.time.timestamp()))
+
+    def _read(self, body: bytes) -> tuple[Envelope, Subscription, Reader]:
+        envelope = Envelope.decode(body)
+        subscription = self._subscriptions.get(envelope.type)
+        if subscription is None:
+            raise Poison(f"{self._consumer} knows no event of type {envelope.type[:100]!r}.")
+        try:
+            return envelope, subscription, subscription.reader.model_validate(envelope.data)
+        except ValidationError as error:
+            problems = error.errors(include_input=False, include_url=False, include_context=False)
+            raise Poison(f"The data is not what {envelope.type} promises: {problems}") from error
+
+    async def _apply_despite_contention(self, envelope: Envelope, subscription: Subscription, reader: Reader) -> bool:
+        from chassis.database import is_contention  # it builds on this module
+
+        for remaining in reversed(range(_TRIES)):
+            try:
+                return await self._apply(envelope, subscription, reader)
+            except Exception as error:
+                if not (remaining and is_contention(error)):
+                    raise
+        raise AssertionError("The last try returns or raises.")
+
+    async def _apply(self, envelope: Envelope, subscription: Subscription, reader: Reader) -> bool:
+        """Apply the event unless it was; whether it was applied now."""
+        row = {"event_id": envelope.id, "consumer": self._consumer, "type": envelope.type}
+        async with self._database.transaction() as session:
+            new = await session.execute(insert(INBOX).on_conflict_do_nothing().returning(INBOX.c.event_id), row)
+            if new.first() is None:
+                return False
+            await subscription.handler(session, reader)
+        return True
+
+    async def _is_down(self, error: Exception) -> bool:
+        """Whether the database is really away: a handler's own time-out must not stop the queue for ever."""
+        from chassis.database import is_outage  # it builds on this module
+
+        return is_outage(error) and not await self._database.is_reachable()
+
+
+async def delete_received(database: "Database") -> JobOutcome:
+    """Forget events received more than KEPT_DAYS ago, in small batches."""
+    deleted = 0
+    while True:
+        async with database.transaction() as session:
+            rows = await session.execute(text(_DELETE), {"days": KEPT_DAYS})
+            batch = len(rows.all())
+        deleted += batch
+        if batch < 1000:
+            return JobOutcome(found=deleted)
+
+
+INBOX_CLEANUP = Job(name="inbox-cleanup", every=3600, run=delete_received)
+
+_DELETE = """
+DELETE FROM inbox WHERE event_id IN (
+    SELECT event_id FROM inbox WHERE received_at < clock_timestamp() - make_interval(days => :days) LIMIT 1000
+) RETURNING 1"""
+
+
+def parked_alarm(bus: Bus, consumer: str) -> Job:
+    """A job whose `unresolved` is the number of messages the consumer gave up on."""
+
+    async def count(_database: "Database") -> JobOutcome:
+        waiting = await bus.parked(consumer).count()
+        return JobOutcome(found=waiting, unresolved=waiting)
+
+    return Job(name="parked-messages", every=60, run=count)
