@@ -45,9 +45,7 @@ class PostgresDidNotStart(PostgresServerError):
 
 class DataFolderInUse(PostgresServerError):
     def __init__(self, data: Path) -> None:
-        super().__init__(
-            f"Another running program uses the data folder {data}. Stop it, or name another folder."
-        )
+        super().__init__(f"Another running program uses the data folder {data}. Stop it, or name another folder.")
 
 
 class DataIsOfAnotherVersion(PostgresServerError):
@@ -100,9 +98,7 @@ class PostgresServer:
         return self.url("postgres", user=SUPERUSER, password=self._password)
 
     def url(self, database: str, *, user: str, password: str) -> str:
-        return (
-            f"postgresql://{quote(user)}:{quote(password, safe='')}@127.0.0.1:{self.port}/{quote(database)}"
-        )
+        return f"postgresql://{quote(user)}:{quote(password, safe='')}@127.0.0.1:{self.port}/{quote(database)}"
 
     def start(self) -> None:
         """Returns when the server answers."""

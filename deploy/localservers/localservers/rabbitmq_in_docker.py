@@ -61,8 +61,8 @@ def start_in_docker() -> RunningBroker:
     if "DOCKER_HOST" not in os.environ and not Path("/var/run/docker.sock").exists():
         raise BrokerUnavailable("no Docker engine answers")
     # A heavy import that most machines never need.
-    import docker  # noqa: PLC0415 - see above
-    from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - see above
+    import docker
+    from testcontainers.core.container import DockerContainer
 
     try:
         docker.from_env(timeout=5).ping()

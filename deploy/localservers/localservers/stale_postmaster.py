@@ -62,7 +62,5 @@ def _command_line(pid: int) -> str:
     proc = Path("/proc") / str(pid) / "cmdline"
     if proc.exists():
         return proc.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    listed = subprocess.run(
-        ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
+    listed = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return listed.stdout
