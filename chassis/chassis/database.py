@@ -19,7 +19,7 @@ from sqlalchemy.sql.functions import Function
 
 from chassis.idempotency import idempotency_table
 from chassis.inbox import inbox_table
-from chassis.outbox import outbox_table
+from chassis.outbox import EVENTS_RECORDED, outbox_table
 from chassis.settings import ServiceSettings
 
 NAMING = {
@@ -33,9 +33,6 @@ NAMING = {
 CONNECT_TIMEOUT = 3.0
 POOL_TIMEOUT = 3.0
 """Seconds a request waits for a connection before it is told 503."""
-
-EVENTS_RECORDED = "events_recorded"
-"""Key in `session.info`: this transaction wrote to the outbox, so the relay is woken after the commit."""
 
 
 def metadata() -> MetaData:

@@ -13,6 +13,7 @@ from datetime import timedelta
 import msgspec
 from sqlalchemy import (
     Column,
+    ColumnElement,
     DateTime,
     Index,
     LargeBinary,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    and_,
     delete,
     func,
     text,
@@ -100,7 +102,7 @@ async def claim(session: AsyncSession, attempt: Attempt) -> Response | None:
     )
     if taken.first() is not None:
         return None
-    stored = (await session.execute(KEYS.select().where(*_is(attempt)))).one()
+    stored = (await session.execute(KEYS.select().where(_is(attempt)))).one()
     if stored.fingerprint != attempt.fingerprint:
         raise IdempotencyKeyReused("This key was used for another request; choose a new one.")
     answer = Response(stored.body, status_code=stored.status, headers=msgspec.json.decode(stored.headers))
@@ -113,13 +115,13 @@ async def remember(session: AsyncSession, attempt: Attempt, response: Response) 
     headers = {name: response.headers[name] for name in REPLAYED_HEADERS if name in response.headers}
     await session.execute(
         KEYS.update()
-        .where(*_is(attempt))
+        .where(_is(attempt))
         .values(status=response.status_code, headers=msgspec.json.encode(headers), body=bytes(response.body))
     )
 
 
-def _is(attempt: Attempt) -> tuple[object, ...]:
-    return (KEYS.c.caller == attempt.caller, KEYS.c.route == attempt.route, KEYS.c.key == attempt.key)
+def _is(attempt: Attempt) -> ColumnElement[bool]:
+    return and_(KEYS.c.caller == attempt.caller, KEYS.c.route == attempt.route, KEYS.c.key == attempt.key)
 
 
 async def forget_old(session: AsyncSession) -> int:

@@ -36,7 +36,7 @@ def decode_cursor(text: str, scope: str, *types: Any) -> tuple[Any, ...]:
     """The values inside a cursor, each of its type. Raises CursorInvalid for anything not made for `scope`."""
     try:
         payload = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        mark, *values = msgspec.json.decode(payload, type=tuple[(str, *types)])
+        mark, *values = msgspec.json.decode(payload, type=tuple[(str, *types)])  # type: ignore[valid-type]  # the types are values here, as msgspec wants them
     except (ValueError, TypeError, msgspec.MsgspecError) as error:
         raise CursorInvalid("Start again without a cursor.") from error
     if mark != _mark(scope) or any(isinstance(value, str) and "\x00" in value for value in values):

@@ -1,4 +1,4 @@
-"""How a request enters a service: one route class decides, in this order, who may call, what was sent, and what is kept.
+"""How a request enters a service: one route class decides, in this order, who calls, what was sent, what is kept.
 
 role (401, 403) → media type (415) → size (413) → one strict decode → pydantic (422) → handler → commit → answer
 
@@ -7,6 +7,7 @@ Every route declares its rule with `access(...)`; a route without one does not b
 exception. An Idempotency-Key is claimed and its answer stored in that same transaction.
 """
 
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -217,8 +218,6 @@ async def _verified(verifier: Any, token: str | None) -> Principal | ServicePrin
     try:
         principal: Principal | ServicePrincipal = verifier.verify(token)
     except UnknownKey:
-        import time
-
         if not verifier.keys.may_refetch(time.monotonic()):
             raise
         await verifier.keys.refresh()

@@ -126,5 +126,5 @@ def bind(host: str, port: int) -> socket.socket:
     except BaseException:
         bound.close()
         raise
-    bound.set_inheritable(True)  # noqa: FBT003 - the parameter has no name
+    bound.set_inheritable(True)
     return bound

@@ -22,20 +22,27 @@ from chassis.application import LastResort, make_application
 from chassis.auth import SERVICE, KeySet, ServiceIdentity, TokenVerifier
 from chassis.clients import HttpUpstream, InternalClient, UpstreamRequest, Upstreams
 from chassis.database import Database
-from chassis.events import Bus, Event, Subscription
+from chassis.events import Bus, Consuming, Event, Subscription
 from chassis.idempotency import forget_old
-from chassis.inbox import Inbox, forget_received
-from chassis.jobs import Job, JobOutcome, JobRunner, LockConnection
+from chassis.inbox import INBOX_CLEANUP, Inbox, parked_alarm
+from chassis.jobs import Job, JobOutcome, JobRunner
+from chassis.locks import LockConnection
 from chassis.migrations import current_revision, head_revision, migrate
-from chassis.outbox import Relay, forget_published
+from chassis.outbox import OUTBOX_CLEANUP, Relay
 from chassis.problems import Problem
 from chassis.routes import caller_from_token
 from chassis.runner import Listener, run
 from chassis.settings import Role, ServiceSettings
 from chassis.telemetry import Metrics, RequestTelemetry, configure_logging, get_logger, service_name
 
-HOUSEKEEPING = 600.0
-"""Seconds between deletions of old outbox, inbox and idempotency rows."""
+
+async def _forget_old_keys(database: Database) -> JobOutcome:
+    async with database.transaction() as session:
+        return JobOutcome(found=await forget_old(session))
+
+
+HOUSEKEEPING = (Job(name="idempotency-cleanup", every=3600, run=_forget_old_keys), OUTBOX_CLEANUP, INBOX_CLEANUP)
+"""Jobs that every service has."""
 
 
 class Service:
@@ -76,8 +83,10 @@ class Service:
         )
         self.inbox = Inbox(self.database, self.subscriptions, consumer=self.name, metrics=self.metrics)
         self.locks = LockConnection(self.database.url, name=self.name)
-        self.relay = Relay(self.database, bus, self.locks, source=self.name, metrics=self.metrics)
-        self.jobs = JobRunner(self.database, (*jobs, self._housekeeping()), self.locks, metrics=self.metrics)
+        self.relay = Relay(self.locks, bus, metrics=self.metrics)
+        alarms = (parked_alarm(bus, self.name),) if self.subscriptions else ()
+        self.jobs = JobRunner(self.database, (*jobs, *alarms, *HOUSEKEEPING), locks=self.locks, metrics=self.metrics)
+        self._consuming: Consuming | None = None
         self._on_start, self._on_stop = tuple(on_start), tuple(on_stop)
         self._tasks: list[asyncio.Task[None]] = []
         self._migrated = False
@@ -98,7 +107,8 @@ class Service:
         )
 
     @property
-    def _works(self) -> bool:
+    def works(self) -> bool:
+        """Whether this process relays, consumes and runs jobs."""
         return self.settings.role in (Role.WORKER, Role.ALL)
 
     async def start(self) -> None:
@@ -109,11 +119,9 @@ class Service:
         for action in self._on_start:
             await action()
         self._tasks.append(asyncio.create_task(self._keep_keys_fresh()))
-        if self._works:
-            await self.bus.start()
+        if self.works:
             if self.subscriptions:
-                types = [subscription.type for subscription in self.subscriptions]
-                await self.bus.subscribe(self.name, types, self.inbox.handle)
+                self._consuming = await self.bus.subscribe(self.name, self.inbox.types, self.inbox.handle)
             await self.relay.start()
             await self.jobs.start()
         get_logger().info("started", service=self.name, role=self.settings.role)
@@ -121,19 +129,17 @@ class Service:
     async def stop(self) -> None:
         """Stop taking work, finish what is under way, close what is open."""
         self._draining = True
-        if self._works:
+        if self.works:
             await self.jobs.stop()
-            await self.bus.stop_consuming(self.name)
+            if self._consuming is not None:
+                await self._consuming.stop()
             await self.relay.stop()
-            await self.bus.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for action in self._on_stop:
             await action()
-        for upstream in self.upstreams.values():
-            await upstream.close()
-        await self.locks.close()
+        await self.locks.stop()
         await self.database.stop()
 
     def _key_set(self) -> KeySet:
@@ -158,22 +164,14 @@ class Service:
                     get_logger().warning("keys not refreshed", error=str(error))
             await asyncio.sleep(30 if self.keys.is_loaded else 1)
 
-    def _housekeeping(self) -> Job:
-        async def forget(database: Database) -> JobOutcome:
-            async with database.transaction() as session:
-                count = await forget_old(session)
-            return JobOutcome(repaired=count + await forget_published(database) + await forget_received(database))
-
-        return Job(name="housekeeping", every=HOUSEKEEPING, run=forget)
-
     async def is_ready(self) -> dict[str, bool]:
         """What this process needs to do its work, and whether it has it. Other services are not among it."""
         reachable = await self.database.is_reachable()
         if reachable and not self._migrated:
             self._migrated = await current_revision(self.database.url) == head_revision(self.name)
         checks = {"database": reachable, "migrations": self._migrated, "keys": self.keys.is_loaded}
-        if self._works:
-            checks["bus"] = self.bus.is_connected
+        if self.works:
+            checks["bus"] = self.bus.is_ready()
         checks["accepting"] = not self._draining
         return checks
 
@@ -244,13 +242,34 @@ def main(
         asyncio.run(_awaited(commands[command](settings)))
     else:
         bus = RabbitBus(settings.amqp_url.get_secret_value() if settings.amqp_url else "", name=settings.service)
-        service = build(settings, bus, http_upstreams(settings))
+        upstreams = http_upstreams(settings)
+        service = build(settings, bus, upstreams)
         if command == "openapi":
             print(msgspec.json.format(msgspec.json.encode(service.fastapi.openapi()), indent=2).decode())  # noqa: T201 - the command's output
         else:
             import uvloop
 
-            uvloop.run(run(service, listeners(service)))
+            uvloop.run(run(Alone(service, bus, upstreams), listeners(service)))
+
+
+class Alone:
+    """A service that has its process, and so its bus and upstreams, to itself."""
+
+    def __init__(self, service: Service, bus: Bus, upstreams: Upstreams) -> None:
+        self._service, self._bus, self._upstreams = service, bus, upstreams
+
+    async def start(self) -> None:
+        """Bus first: the service subscribes to it."""
+        if self._service.works:
+            await self._bus.start()
+        await self._service.start()
+
+    async def stop(self) -> None:
+        """The other way round."""
+        await self._service.stop()
+        await self._bus.stop()
+        for upstream in self._upstreams.values():
+            await upstream.close()
 
 
 async def _awaited(command: Awaitable[None]) -> None:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -20,19 +20,18 @@ class Role(StrEnum):
 
 def settings_config(prefix: str) -> SettingsConfigDict:
     """Settings read from variables that carry the service's name, so that five services share one environment."""
-    return SettingsConfigDict(env_prefix=prefix, extra="ignore", hide_input_in_errors=True)
+    return SettingsConfigDict(env_prefix=prefix, extra="ignore", hide_input_in_errors=True, populate_by_name=True)
 
 
 class ServiceSettings(BaseSettings):
     """The variables of the chassis. Every name is prefixed with the service's own, e.g. CATALOG_DATABASE_URL."""
 
-    model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True, populate_by_name=True)
 
     service: ClassVar[str] = "service"
 
-    env: Literal["development", "demo", "production"] = Field(
-        "development", validation_alias=AliasChoices("HAAT_ENV", "env")
-    )
+    env: Literal["development", "demo", "production"] = Field("development", validation_alias="HAAT_ENV")
+    """One variable for all services. `demo` allows well-known users, `production` refuses them."""
     database_url: SecretStr = SecretStr("")
     """PostgreSQL, as postgresql://user:password@host:port/name."""
     read_database_url: SecretStr | None = None

@@ -93,15 +93,18 @@ class Metrics:
 
     def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
         """A counter; the same name gives the same one."""
-        return self._make(Counter, name, text, labels)
+        made: Counter = self._make(Counter, name, text, labels)
+        return made
 
     def gauge(self, name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
         """A gauge; the same name gives the same one."""
-        return self._make(Gauge, name, text, labels)
+        made: Gauge = self._make(Gauge, name, text, labels)
+        return made
 
     def histogram(self, name: str, text: str, labels: Sequence[str] = ()) -> Histogram:
         """A histogram of seconds; the same name gives the same one."""
-        return self._make(Histogram, name, text, labels, buckets=_BUCKETS)
+        made: Histogram = self._make(Histogram, name, text, labels, buckets=_BUCKETS)
+        return made
 
     def _make(self, kind: Any, name: str, text: str, labels: Sequence[str], **options: Any) -> Any:
         if name not in self._made:

@@ -7,9 +7,10 @@ as a client, another service or the bus would, and looks at its database.
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,18 +18,18 @@ from uuid import UUID
 import asyncpg
 import httpx
 import pytest
-from localservers.postgres import PostgresServer
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from chassis.auth import ServiceIdentity, TokenSigner, generate_key, jwks
 from chassis.clients import AsgiUpstream, Upstreams
-from chassis.events import Bus, Envelope, Message, PublishFailed
+from chassis.events import Bus, Consuming, Envelope, Handler, Message, NotParked, OnBound, Parked, PublishFailed
 from chassis.ids import new_id
 from chassis.migrations import migrate
 from chassis.service import Build, Service
 from chassis.settings import ServiceSettings
+from localservers.postgres import PostgresServer
 
 ISSUER = "haat"
 AUDIENCE = "haat"
@@ -68,9 +69,7 @@ class Keys:
 
 
 class IdleBus:
-    """A bus for tests of one service: what is published stays in the outbox, messages come by `deliver`."""
-
-    is_connected = True
+    """A bus for tests of one service: what is recorded stays in the outbox, messages come by `Harness.deliver`."""
 
     async def start(self) -> None:
         """Nothing to connect to."""
@@ -78,18 +77,26 @@ class IdleBus:
     async def stop(self) -> None:
         """Nothing to close."""
 
-    async def stop_consuming(self, consumer: str) -> None:
-        """Nothing is consumed."""
+    def is_ready(self) -> bool:
+        """Always."""
+        return True
 
     async def publish(self, message: Message) -> None:
         """Nothing is relayed; tests read the outbox."""
-        raise PublishFailed(message.id)
+        raise PublishFailed(str(message.id))
 
-    async def subscribe(self, consumer: str, types: Any, handler: Any) -> None:
-        """Messages come by `Harness.deliver`."""
+    async def subscribe(self, consumer: str, types: Iterable[str], handler: Handler) -> Consuming:  # noqa: ARG002 - the port's signature
+        """Nothing arrives by itself."""
+        return self
 
-    async def listen(self, name: str, types: Any, handler: Any, *, on_reconnect: Any = None) -> None:
-        """Messages come by `Harness.deliver`."""
+    async def listen(self, name: str, types: Iterable[str], handler: Handler, *, on_bound: OnBound) -> Consuming:  # noqa: ARG002 - the port's signature
+        """Bound at once, and then silent."""
+        await on_bound()
+        return self
+
+    def parked(self, consumer: str) -> Parked:
+        """Nothing was ever given up."""
+        raise NotParked(consumer)
 
 
 class FakeUpstream:
@@ -172,10 +179,16 @@ class Harness:
         correlation_id: str = "",
     ) -> None:
         """Hand one event to the service through its inbox, as a bus would; returns after the commit."""
-        envelope = Envelope.make(
-            type=event_type, source="/tests", subject=str(subject), sequence=sequence, data=data,
-            id=str(event_id or new_id()), correlationid=correlation_id,
-        )  # fmt: skip
+        envelope = Envelope(
+            id=UUID(str(event_id or new_id())),
+            source="/tests",
+            type=event_type,
+            subject=str(subject),
+            time=datetime.now(UTC),
+            sequence=sequence,
+            data=data,
+            correlationid=correlation_id or str(subject),
+        )
         await self.service.inbox.handle(envelope.encode(), 1)
 
     async def events(self, event_type: str | None = None) -> list[Envelope]:
@@ -262,7 +275,8 @@ async def empty(url: str) -> None:
     connection = await asyncpg.connect(url)
     try:
         rows = await connection.fetch(
-            "SELECT format('%I', tablename) AS name FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+            "SELECT format('%I', tablename) AS name FROM pg_tables"
+            " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
         )
         await connection.execute(f"TRUNCATE {', '.join(row['name'] for row in rows)} RESTART IDENTITY CASCADE")
     finally:
@@ -277,7 +291,7 @@ def databases(postgres: PostgresServer) -> Databases:
 
 @pytest.fixture
 def service_factory(databases: Databases, keys: Keys) -> ServiceFactory:
-    """Starts a service on a fresh database: `async with service_factory(Settings, build, upstreams={…}, **settings)`."""
+    """Starts services on fresh databases; `async with` the result gives a Harness, keyword arguments are settings."""
 
     @asynccontextmanager
     async def start(
