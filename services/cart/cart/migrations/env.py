@@ -1,0 +1,4 @@
+from cart.models import Base
+from chassis.migrations import run_env
+
+run_env(Base.metadata)

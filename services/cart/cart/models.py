@@ -1,0 +1,248 @@
+"""Carts, their items, what orders took out of them, and cart's own copy of the catalogue.
+
+A cart belongs to a guest (known by the hash of a token) or to a user; a user's cart keeps its row and id for ever.
+Whoever changes a cart holds its row lock. Locks are taken in one order everywhere: the guest's cart before the
+user's, both before anything else.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger, UniqueConstraint, select, text
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from chassis.database import db_now, metadata
+from chassis.ids import new_id
+
+MAX_ITEMS = 50
+MAX_QUANTITY = 99
+
+Moment = TIMESTAMP(timezone=True)
+
+
+class Base(DeclarativeBase):
+    """The tables of cart."""
+
+    metadata = metadata()
+
+
+class Cart(Base):
+    """One shopper's changeable list."""
+
+    __tablename__ = "carts"
+    __table_args__ = (
+        UniqueConstraint("user_id"),
+        UniqueConstraint("token_hash"),
+        CheckConstraint("(user_id IS NULL) <> (token_hash IS NULL)", name="one_owner"),
+        CheckConstraint("merged_into IS NULL OR user_id IS NULL", name="only_guests_merge"),
+        Index("ix_carts_guest_updated_at", "updated_at", postgresql_where=text("user_id IS NULL")),
+        Index("ix_carts_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID | None]
+    token_hash: Mapped[str | None]
+    """SHA-256 of a guest's token; the token itself is stored nowhere."""
+    version: Mapped[int] = mapped_column(BigInteger)
+    """Rises with every change of the items and with nothing else."""
+    merged_into: Mapped[UUID | None] = mapped_column(ForeignKey("carts.id"))
+    """The user's cart that took over; from then on the guest's token is dead."""
+    capped: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
+    """What that merge could not take over whole, for whoever asks with the dead token."""
+    created_at: Mapped[datetime] = mapped_column(Moment, server_default=text("clock_timestamp()"))
+    updated_at: Mapped[datetime] = mapped_column(Moment, server_default=text("clock_timestamp()"))
+
+
+class CartItem(Base):
+    """One variant in a cart, how many of it, and the price the shopper saw when adding it."""
+
+    __tablename__ = "cart_items"
+    __table_args__ = (
+        UniqueConstraint("cart_id", "variant_id"),
+        CheckConstraint(f"quantity BETWEEN 1 AND {MAX_QUANTITY}", name="quantity"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    cart_id: Mapped[UUID] = mapped_column(ForeignKey("carts.id", ondelete="CASCADE"))
+    variant_id: Mapped[UUID] = mapped_column(ForeignKey("variant_copies.variant_id"))
+    quantity: Mapped[int] = mapped_column(SmallInteger)
+    seen_price: Mapped[int] = mapped_column(BigInteger)
+
+
+class OrderState(StrEnum):
+    """What an order did to the cart it was made from."""
+
+    TAKEN = "taken"
+    """Its items left the cart."""
+    RETURNED = "returned"
+    """They came back, or never left, because the order closed unpaid."""
+
+
+class CartOrder(Base):
+    """One row per order, so that each order takes its items once and gives them back at most once."""
+
+    __tablename__ = "cart_orders"
+    __table_args__ = (
+        UniqueConstraint("cart_id", "cart_version"),
+        CheckConstraint("state IN ('taken', 'returned')", name="state"),
+    )
+
+    order_id: Mapped[UUID] = mapped_column(primary_key=True)
+    cart_id: Mapped[UUID] = mapped_column(ForeignKey("carts.id"))
+    state: Mapped[str]
+    items: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    """Exactly what was removed: variant_id, quantity, seen_price."""
+    cart_version: Mapped[int | None] = mapped_column(BigInteger)
+    """The version that the taking produced; none when it removed nothing or was undone."""
+    updated_at: Mapped[datetime] = mapped_column(Moment, server_default=text("clock_timestamp()"))
+
+
+class ProductCopy(Base):
+    """The newest version of a product that catalog has announced."""
+
+    __tablename__ = "product_copies"
+
+    product_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(BigInteger)
+    is_withdrawn: Mapped[bool]
+
+
+class VariantCopy(Base):
+    """A variant as its product described it at `product_version`."""
+
+    __tablename__ = "variant_copies"
+
+    variant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    product_id: Mapped[UUID]
+    product_version: Mapped[int] = mapped_column(BigInteger)
+    sku: Mapped[str]
+    name: Mapped[str]
+    image_url: Mapped[str | None]
+    unit_price: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str]
+    is_active: Mapped[bool]
+
+
+class StockCopy(Base):
+    """How many of a variant can be had, as catalog last said."""
+
+    __tablename__ = "stock_copies"
+
+    variant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    available: Mapped[int] = mapped_column(BigInteger)
+    stock_version: Mapped[int] = mapped_column(BigInteger)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the catalogue offers of a variant now."""
+
+    variant_id: UUID
+    unit_price: int
+    available: int
+    is_sellable: bool
+
+
+SELLABLE = (
+    VariantCopy.is_active
+    & ProductCopy.is_withdrawn.isnot(True)
+    # A variant that the newest version of its product no longer lists is no longer sold.
+    & (ProductCopy.version.is_(None) | (ProductCopy.version <= VariantCopy.product_version))
+)
+
+
+async def offers(session: AsyncSession, variant_ids: Iterable[UUID]) -> dict[UUID, Offer]:
+    """The offers that cart knows of, by variant."""
+    rows = await session.execute(
+        select(VariantCopy.variant_id, VariantCopy.unit_price, StockCopy.available, SELLABLE)
+        .join(StockCopy, StockCopy.variant_id == VariantCopy.variant_id)
+        .outerjoin(ProductCopy, ProductCopy.product_id == VariantCopy.product_id)
+        .where(VariantCopy.variant_id.in_(list(variant_ids)))
+    )
+    return {
+        variant_id: Offer(variant_id, unit_price, available if sellable else 0, bool(sellable))
+        for variant_id, unit_price, available, sellable in rows
+    }
+
+
+@dataclass(slots=True)
+class LockedCart:
+    """A cart whose row is locked, with its items: what is decided about it still holds at the commit."""
+
+    session: AsyncSession
+    cart: Cart
+    items: dict[UUID, CartItem]
+    """By variant."""
+    _removed: dict[UUID, CartItem] = field(default_factory=dict)
+
+    def put(self, variant_id: UUID, quantity: int, *, seen_price: int) -> CartItem:
+        """Make `quantity` the number of this variant, whether it is in the cart or not."""
+        item = self.items.get(variant_id)
+        if item is None:
+            item = self._removed.pop(variant_id, None) or CartItem(id=new_id(), variant_id=variant_id)
+            item.cart_id = self.cart.id
+            self.session.add(item)
+            self.items[variant_id] = item
+        elif (item.quantity, item.seen_price) == (quantity, seen_price):
+            return item
+        item.quantity = quantity
+        item.seen_price = seen_price
+        self.mark_changed()
+        return item
+
+    def remove(self, item: CartItem) -> None:
+        """Take an item out."""
+        del self.items[item.variant_id]
+        self._removed[item.variant_id] = item
+        self.session.sync_session.delete(item)
+        self.mark_changed()
+
+    def adopt(self, item: CartItem, *, source: "LockedCart") -> None:
+        """Move an item, with its id, from another locked cart that holds a variant this one does not."""
+        del source.items[item.variant_id]
+        source.mark_changed()
+        item.cart_id = self.cart.id
+        self.items[item.variant_id] = item
+        self.mark_changed()
+
+    def mark_changed(self) -> None:
+        """Let the version rise: the items are not what they were."""
+        self.cart.version += 1
+        self.cart.updated_at = db_now()
+
+
+async def lock_guest_cart(session: AsyncSession, token_hash: str) -> LockedCart | None:
+    """The cart of a live guest token; none when the token is unknown or dead."""
+    wanted = select(Cart).where(Cart.token_hash == token_hash, Cart.merged_into.is_(None)).with_for_update()
+    cart = (await session.execute(wanted)).scalar_one_or_none()
+    return None if cart is None else await _with_items(session, cart)
+
+
+async def lock_user_cart(session: AsyncSession, user_id: UUID) -> LockedCart:
+    """The user's one cart, made at the first need of it."""
+    wanted = select(Cart).where(Cart.user_id == user_id).with_for_update()
+    cart = (await session.execute(wanted)).scalar_one_or_none()
+    if cart is None:
+        newcomer = insert(Cart).values(id=new_id(), user_id=user_id, version=0)
+        await session.execute(newcomer.on_conflict_do_nothing(index_elements=[Cart.user_id]))
+        cart = (await session.execute(wanted)).scalar_one()
+    return await _with_items(session, cart)
+
+
+def new_guest_cart(session: AsyncSession, token_hash: str) -> LockedCart:
+    """An empty cart for a guest who has none; nobody else can see it before the commit."""
+    cart = Cart(id=new_id(), token_hash=token_hash, version=0)
+    session.add(cart)
+    return LockedCart(session, cart, {})
+
+
+async def _with_items(session: AsyncSession, cart: Cart) -> LockedCart:
+    # A statement of its own: joined to the locking one, it would show the items as they were before the wait.
+    found = await session.scalars(select(CartItem).where(CartItem.cart_id == cart.id).order_by(CartItem.id))
+    return LockedCart(session, cart, {item.variant_id: item for item in found})
