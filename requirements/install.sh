@@ -32,7 +32,7 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         exit 1
     fi
 fi
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+.venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 
 install() { .venv/bin/uv pip install --quiet --python .venv/bin/python "$@"; }
 install --require-hashes --compile-bytecode -r "$lock"
