@@ -78,6 +78,7 @@ def make_application(
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
     document = _once(lambda: _openapi(app, tuple(problems)))
     asyncapi = _once(lambda: _asyncapi(name, version, events))
 
@@ -141,29 +142,35 @@ async def _http(request: Request, error: Exception) -> Response:
     return _answer(request, problem)
 
 
+async def _unexpected(request: Request, _error: Exception) -> Response:
+    return _answer(request, InternalError("Repeat later; if it happens again, tell us the request id."))
+
+
 class LastResort:
-    """Turns an exception that nobody expected into a 500 problem, with its trace in the log and nowhere else."""
+    """Writes the trace of an exception that nobody expected to the log, and nowhere else.
+
+    FastAPI has answered 500 by then and raises again; only when the answer broke off in its middle does the server
+    need to know, to close the connection.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        started = False
+        answered = False
 
         async def watch(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
+            nonlocal answered
+            answered = message["type"] == "http.response.body" and not message.get("more_body")
             await send(message)
 
         try:
             await self._app(scope, receive, watch)
         except Exception:
-            if scope["type"] != "http" or started:
+            get_logger().exception("unexpected error", path=scope.get("path"))
+            if not answered:
                 raise
-            get_logger().exception("unexpected error", path=scope["path"])
-            problem = InternalError("Repeat later; if it happens again, tell us the request id.")
-            await problem.response(instance=scope["path"], request_id=request_id.get())(scope, receive, send)
 
 
 def _openapi(app: FastAPI, problems: tuple[type[Problem], ...]) -> dict[str, Any]:

@@ -135,18 +135,25 @@ def _storable(value: Any) -> Any:
     return value
 
 
-Id = Annotated[UUID, BeforeValidator(_id, json_schema_input_type=UUID)]
+Id = Annotated[UUID, BeforeValidator(_id)]
 Time = Annotated[
     datetime,
-    BeforeValidator(_time, json_schema_input_type=datetime),
+    BeforeValidator(_time),
     PlainSerializer(format_time, return_type=str, when_used="json"),
 ]
 Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 """Minor units of the shop's currency (paise)."""
 Quantity = Annotated[int, Field(ge=1, le=99)]
-QueryInt = Annotated[int, BeforeValidator(_query_integer, json_schema_input_type=int)]
-QueryBool = Annotated[bool, BeforeValidator(_query_boolean, json_schema_input_type=bool)]
-QueryText = Annotated[str, BeforeValidator(_storable, json_schema_input_type=str), StringConstraints(max_length=200)]
+QueryBool = Annotated[bool, BeforeValidator(_query_boolean)]
+QueryText = Annotated[str, StringConstraints(max_length=200), BeforeValidator(_storable)]
+
+
+def query_int(minimum: int, maximum: int) -> Any:
+    """A whole number in a query or path, written in plain digits; bounded, so that it fits its column."""
+    return Annotated[int, Field(ge=minimum, le=maximum), BeforeValidator(_query_integer)]
+
+
+QueryInt = query_int(-(2**31), 2**31 - 1)
 
 
 def text(minimum: int, maximum: int, pattern: str | None = None) -> Any:
@@ -154,7 +161,7 @@ def text(minimum: int, maximum: int, pattern: str | None = None) -> Any:
     return Annotated[
         str,
         StringConstraints(min_length=minimum, max_length=maximum, pattern=pattern, strip_whitespace=True),
-        BeforeValidator(_storable, json_schema_input_type=str),
+        BeforeValidator(_storable),
     ]
 
 
@@ -170,7 +177,7 @@ def one_of(enum: type[Choice]) -> Any:
             return enum(value)
         raise PydanticCustomError("choice", "must be one of {names}", {"names": names})
 
-    return Annotated[enum, BeforeValidator(read, json_schema_input_type=enum)]
+    return Annotated[enum, BeforeValidator(read)]
 
 
 class RequestBody(BaseModel):

@@ -7,6 +7,7 @@ as a client, another service or the bus would, and looks at its database.
 import asyncio
 import json
 import re
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -29,12 +30,11 @@ from chassis.ids import new_id
 from chassis.migrations import migrate
 from chassis.service import Build, Service
 from chassis.settings import ServiceSettings
+from chassis.telemetry import configure_logging
 from localservers.postgres import PostgresServer
 
 ISSUER = "haat"
 AUDIENCE = "haat"
-SERVICES = ("accounts", "catalog", "cart", "orders", "payments", "gateway")
-"""Names that test keys are made for; which of them may call a route is the route's own rule."""
 
 
 class Keys:
@@ -42,8 +42,8 @@ class Keys:
 
     def __init__(self) -> None:
         self.user_key = generate_key("test-1")
-        self.service_keys = {name: generate_key(f"{name}.test") for name in SERVICES}
         self.signer = TokenSigner(self.user_key, issuer=ISSUER)
+        self._service_keys: dict[str, dict[str, Any]] = {}
 
     @property
     def user_jwks(self) -> str:
@@ -51,9 +51,13 @@ class Keys:
         return jwks([self.user_key]).decode()
 
     @property
-    def service_jwks(self) -> str:
-        """What services verify each other's tokens with."""
-        return jwks(self.service_keys.values()).decode()
+    def service_jwks(self) -> bytes:
+        """What services verify each other's tokens with; grows with every service that a test speaks for."""
+        return jwks(self._service_keys.values())
+
+    def service_key(self, name: str) -> dict[str, Any]:
+        """The private key of a service."""
+        return self._service_keys.setdefault(name, generate_key(f"{name}.test"))
 
     def access_token(
         self, *, role: str = "customer", user_id: UUID | None = None, session_id: UUID | None = None
@@ -65,7 +69,7 @@ class Keys:
 
     def service_token(self, caller: str, *, target: str) -> str:
         """A good token of one service for another."""
-        return ServiceIdentity(caller, self.service_keys[caller], issuer=ISSUER).token_for(target)
+        return ServiceIdentity(caller, self.service_key(caller), issuer=ISSUER).token_for(target)
 
 
 class IdleBus:
@@ -165,8 +169,10 @@ class Harness:
         return {"authorization": f"Bearer {self.token(role, user_id)}"}
 
     def as_service(self, caller: str) -> dict[str, str]:
-        """Headers of another service."""
-        return {"authorization": f"Bearer {self.keys.service_token(caller, target=self.service.name)}"}
+        """Headers of another service, whose key this one learns with them."""
+        token = self.keys.service_token(caller, target=self.service.name)
+        self.service.service_tokens.keys.replace(self.keys.service_jwks)
+        return {"authorization": f"Bearer {token}"}
 
     async def deliver(
         self,
@@ -213,6 +219,11 @@ class Harness:
             await connection.execute(sql, *args)
         finally:
             await connection.close()
+
+
+def pytest_configure() -> None:
+    """Log lines go where pytest captures them, as JSON."""
+    configure_logging(stream=sys.__stderr__)
 
 
 ServiceFactory = Callable[..., AbstractAsyncContextManager[Harness]]
@@ -306,8 +317,7 @@ def service_factory(databases: Databases, keys: Keys) -> ServiceFactory:
         values = {
             "database_url": await databases.for_service(settings_class),
             "jwks": keys.user_jwks,
-            "service_keys": keys.service_jwks,
-            "service_key": json.dumps(keys.service_keys[name]),
+            "service_key": json.dumps(keys.service_key(name)),
             # Without a bus nothing is relayed or consumed by itself: a test reads the outbox and delivers.
             "role": "all" if bus else "web",
             **settings,
