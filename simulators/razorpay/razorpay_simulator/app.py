@@ -95,7 +95,10 @@ class Simulator:
         """Calls settle what is due before they look; this is for the time when nobody calls."""
         while True:
             await asyncio.sleep(1)
-            settle_due(self.provider, until=self.provider.clock.now())
+            try:
+                settle_due(self.provider, until=self.provider.clock.now())
+            except Exception:
+                logger.exception("a deadline could not be met")
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         try:

@@ -86,7 +86,7 @@ def result(view: CheckoutView, payment: Payment, *, signature: str | None) -> st
 
 def unknown_order() -> str:
     body = _outcome("bad", "No such order", "The link may be incomplete, or the ledger was reset since it was made.")
-    return _document("No such order", f"<main class='alone'>{body}</main>")
+    return _document("No such order", f"<main class='alone'>{body.replace('h2>', 'h1>')}</main>")
 
 
 def _document(title: str, body: str) -> str:
@@ -106,7 +106,7 @@ def _summary(view: CheckoutView) -> str:
     rows = [("Order", order.id, "mono"), ("Status", _ORDER_WORDS[order.status], order.status)]
     if order.receipt:
         rows.insert(1, ("Receipt", order.receipt, "mono"))
-    if order.amount_paid:
+    if 0 < order.amount_paid < order.amount:
         rows.append(("Paid so far", rupees(order.amount_paid), ""))
     details = "".join(
         f'<div><dt>{escape(term)}</dt><dd class="{kind}">{escape(text)}</dd></div>' for term, text, kind in rows
@@ -114,7 +114,7 @@ def _summary(view: CheckoutView) -> str:
     label, amount = ("To pay", _due(order)) if order.status != "paid" else ("Paid", order.amount)
     return (
         f'<header><p class="label">{label}</p><h1>{rupees(amount)}</h1>'
-        f'<p class="currency">{escape(order.currency)}, all taxes included</p><dl>{details}</dl></header>'
+        f'<p class="currency">Indian rupees</p><dl>{details}</dl></header>'
     )
 
 
@@ -131,8 +131,8 @@ def _payment_form(view: CheckoutView) -> str:
   </fieldset>
   <div class="field upi"><label for="vpa">UPI ID</label>
     <select id="vpa" name="vpa">
-      <option value="success@razorpay">success@razorpay: the payment succeeds</option>
-      <option value="failure@razorpay">failure@razorpay: the payment fails</option>
+      <option value="success@razorpay">success@razorpay: succeeds</option>
+      <option value="failure@razorpay">failure@razorpay: fails</option>
     </select></div>
   <div class="field card"><label for="card">Test card</label>
     <select id="card" name="card_number">{_card_options()}</select></div>

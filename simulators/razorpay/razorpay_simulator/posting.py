@@ -8,13 +8,15 @@ from urllib.parse import urlsplit
 SECONDS_TO_ANSWER = 5.0
 
 
-async def post(url: str, *, body: bytes, headers: Mapping[str, str]) -> tuple[int | None, str | None]:
+async def post(
+    url: str, *, body: bytes, headers: Mapping[str, str], seconds: float = SECONDS_TO_ANSWER
+) -> tuple[int | None, str | None]:
     """The status of the answer, or why there was none. Redirects are not followed: they count as failures."""
     try:
-        async with asyncio.timeout(SECONDS_TO_ANSWER):
+        async with asyncio.timeout(seconds):
             return await _post(url, body=body, headers=headers), None
     except TimeoutError:
-        return None, f"no answer within {SECONDS_TO_ANSWER:.0f} seconds"
+        return None, f"no answer within {seconds:g} seconds"
     except (OSError, ValueError, EOFError) as error:
         return None, f"{type(error).__name__}: {error}"
 

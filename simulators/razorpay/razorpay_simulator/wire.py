@@ -41,7 +41,11 @@ class Request(Struct, kw_only=True):
 
     def form(self) -> dict[str, str]:
         text = self.body.decode("utf-8", "replace")
-        return {name: values[-1] for name, values in parse_qs(text, max_num_fields=50).items()}
+        try:
+            fields = parse_qs(text, max_num_fields=50)
+        except ValueError:
+            raise ProviderRefusal("The form has too many fields.") from None
+        return {name: values[-1] for name, values in fields.items()}
 
 
 class Answer(Struct, kw_only=True):

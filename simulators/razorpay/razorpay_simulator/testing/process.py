@@ -1,5 +1,6 @@
 """The simulator for other test suites: a process of its own on a free port, in a folder of its own."""
 
+import base64
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +23,7 @@ KEY_ID, KEY_SECRET, WEBHOOK_SECRET = (
     "simulator-webhook-secret",
 )
 SECONDS_TO_START = 30.0
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 class SimulatorRefused(Exception):
@@ -29,6 +32,17 @@ class SimulatorRefused(Exception):
     def __init__(self, status: int, body: str) -> None:
         super().__init__(f"{status}: {body}")
         self.status = status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawAnswer:
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
 
 
 class SimulatorProcess:
@@ -131,15 +145,33 @@ class SimulatorProcess:
         return self.call("GET", "/simulator/ledger")
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        data = None if body is None else json.dumps(body).encode()
+        """A control call; anything but success is an error of the test."""
+        answer = self.request(method, path, body=body)
+        if answer.status >= 300:
+            raise SimulatorRefused(answer.status, answer.body.decode(errors="replace"))
+        document: dict[str, Any] = answer.json
+        return document
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: dict[str, Any] | bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> RawAnswer:
+        """One call with the right credentials, for what SDKs hide: statuses, headers, broken answers."""
+        data = json.dumps(body).encode() if isinstance(body, dict) else body
+        token = base64.b64encode(f"{self.key_id}:{self.key_secret}".encode()).decode()
         request = Request(self.base_url + path, data=data, method=method)  # noqa: S310 - our own loopback address
+        for name, value in {"Authorization": f"Basic {token}", **(headers or {})}.items():
+            request.add_header(name, value)
         try:
             with urlopen(request, timeout=60) as answer:  # noqa: S310 - as above
-                document: dict[str, Any] = json.load(answer)
-                return document
+                return RawAnswer(status=answer.status, body=answer.read(), headers=dict(answer.headers))
         except HTTPError as error:
             with error:
-                raise SimulatorRefused(error.code, error.read().decode()) from None
+                return RawAnswer(status=error.code, body=error.read(), headers=dict(error.headers))
 
     def _answers(self) -> bool:
         try:
@@ -150,6 +182,7 @@ class SimulatorProcess:
 
     def _environment(self) -> dict[str, str]:
         return {
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH")))),
             "SIMULATOR_HOST": "127.0.0.1",
             "SIMULATOR_PORT": str(self.port),
             "SIMULATOR_DATA": str(self.data),
