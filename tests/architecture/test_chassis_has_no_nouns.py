@@ -25,7 +25,6 @@ SHOPKEEPERS_WORDS = {
     "razorpay",
     "refund",
     "shipment",
-    "shop",
     "sku",
     "stock",
     "variant",

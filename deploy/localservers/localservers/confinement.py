@@ -16,6 +16,8 @@ from signal import Signals
 
 NOBODY = 65_534
 _AS_NOBODY_INSIDE = ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]
+# Nobody may not enter root's home or a temporary folder of root's, and one of them holds the programs or the data.
+_PASS_CLOSED_FOLDERS = ("--inh-caps", "+dac_override", "--ambient-caps", "+dac_override")
 
 
 class MustStartFromMainThread(Exception):
@@ -60,7 +62,7 @@ def dies_with_us_unprivileged(signal: Signals) -> Confinement:
         return deathly
     if _user_namespaces_work():
         return Confinement(prefix=(*_AS_NOBODY_INSIDE, *deathly.prefix))
-    as_nobody = ("--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups")
+    as_nobody = ("--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", *_PASS_CLOSED_FOLDERS)
     return Confinement(prefix=(*(deathly.prefix or ("setpriv",)), *as_nobody), gives_files_away=True)
 
 
