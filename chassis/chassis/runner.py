@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -47,7 +47,16 @@ class Listener:
 
 
 class Server(uvicorn.Server):
-    """uvicorn without hands on signals."""
+    """uvicorn without hands on signals, which says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        self.listening.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -77,7 +86,9 @@ def server_for(listener: Listener) -> Server:
     )
 
 
-async def run(component: Component, listeners: Sequence[Listener]) -> None:
+async def run(
+    component: Component, listeners: Sequence[Listener], *, on_ready: Callable[[], None] | None = None
+) -> None:
     """Start, serve until told to stop, drain the listeners, then stop the component.
 
     Raises OSError when an address is taken, and what `start` raises.
@@ -88,23 +99,30 @@ async def run(component: Component, listeners: Sequence[Listener]) -> None:
         loop.add_signal_handler(number, stopping.set)
     try:
         await component.start()
-        await serve(listeners, stopping)
+        await serve(listeners, stopping, on_ready=on_ready)
     finally:
         await component.stop()
 
 
-async def serve(listeners: Sequence[Listener], stopping: asyncio.Event) -> None:
+async def serve(
+    listeners: Sequence[Listener], stopping: asyncio.Event, *, on_ready: Callable[[], None] | None = None
+) -> None:
     """Serve until `stopping` is set or a listener ends by itself, then drain."""
     servers = [server_for(listener) for listener in listeners]
     tasks = [asyncio.create_task(_serve(server, listener)) for server, listener in zip(servers, listeners, strict=True)]
     waiting = asyncio.create_task(stopping.wait())
+    listening = asyncio.gather(*(server.listening.wait() for server in servers))
     try:
+        await asyncio.wait([*tasks, waiting, listening], return_when=asyncio.FIRST_COMPLETED)
+        if listening.done() and on_ready is not None:
+            on_ready()
         await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)
     finally:
         get_logger().info("draining")
         for server in servers:
             server.should_exit = True
         waiting.cancel()
+        listening.cancel()
         await asyncio.gather(*tasks)
 
 

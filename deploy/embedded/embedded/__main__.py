@@ -1,0 +1,72 @@
+"""`make run`, `make reset` and `make seed`."""
+
+import argparse
+import os
+import socket
+import sys
+import time
+
+from embedded.home import Home, NotOurFolder, ShopIsOpen
+
+
+def main() -> int:
+    """Do what the command line says; 0 when it worked."""
+    started = time.monotonic()
+    parser = argparse.ArgumentParser(prog="embedded")
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("run", help="open the shop")
+    commands.add_parser("reset", help="wipe its data")
+    commands.add_parser("seed", help="fill the catalogue").add_argument("--size", type=int, default=300)
+    arguments = parser.parse_args()
+    home = Home.from_environment()
+    try:
+        if arguments.command == "reset":
+            return _reset(home)
+        if arguments.command == "seed":
+            from embedded.seeding import seed
+
+            return seed(home, arguments.size)
+        return _run(home, started)
+    except (NotOurFolder, ShopIsOpen) as refusal:
+        return _refuse(str(refusal))
+
+
+def _reset(home: Home) -> int:
+    print("Wiped." if home.wipe() else "Nothing to wipe.")
+    return 0
+
+
+def _run(home: Home, started: float) -> int:
+    ports = {}
+    for name, default in (("PORT", 8000), ("SIMULATOR_PORT", 8090)):
+        text = os.environ.get(name) or str(default)
+        if not text.isdecimal() or not 0 < int(text) < 65536:
+            return _refuse(f"{name} is {text!r}; set it to a port number from 1 to 65535.")
+        ports[name] = int(text)
+        if not _is_free(ports[name]):
+            other = ports[name] + 1000
+            return _refuse(f"Port {text} is in use. Stop what runs there, or choose another: make run {name}={other}")
+    home.prepare()
+    from embedded.opening import open_shop
+
+    with home.alone():
+        return open_shop(home, port=ports["PORT"], simulator_port=ports["SIMULATOR_PORT"], started=started)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _refuse(why: str) -> int:
+    print(why, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

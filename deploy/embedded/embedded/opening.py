@@ -1,0 +1,156 @@
+"""Opening the shop, in the order that takes the least time: servers first, imports while they come up."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from embedded.block import Opening, block
+from embedded.home import SERVICES, Home, Secrets
+from embedded.simulator import Simulator, SimulatorDidNotStart
+from localservers.postgres import PostgresServer, PostgresServerError
+
+if TYPE_CHECKING:
+    from embedded.shop import Shop
+
+DRAIN = 2.0
+"""Seconds that requests under way get after Ctrl-C."""
+
+POSTGRES_SETTINGS = {"max_connections": "200", "shared_buffers": "128MB"}
+EXTENSIONS = {"catalog": ("pg_trgm", "unaccent")}
+
+
+def open_shop(home: Home, *, port: int, simulator_port: int, started: float) -> int:
+    """Serve until Ctrl-C; the exit status."""
+    signal.signal(signal.SIGTERM, _leave)
+    public_url = f"http://localhost:{port}"
+    secrets = home.secrets()
+    server = PostgresServer(home.postgres, settings=POSTGRES_SETTINGS)
+    simulator = Simulator(
+        data=home.simulator,
+        port=simulator_port,
+        secrets=secrets,
+        webhook_url=f"http://127.0.0.1:{port}/api/v1/payments/webhooks/razorpay",
+        return_url=f"{public_url}/docs",
+        log=home.log,
+    )
+    status = 0
+    try:
+        server.launch()
+        simulator.launch()
+        status = _open(home, server, simulator, secrets, public_url=public_url, port=port, started=started)
+    except (PostgresServerError, SimulatorDidNotStart) as failure:
+        print(failure, file=sys.stderr)
+        status = 1
+    except KeyboardInterrupt:
+        status = 130
+    finally:
+        simulator.stop()
+        server.stop()
+    sys.stdout.flush()
+    # A thread that still waits for the provider must not keep the terminal waiting: what it does is repeatable.
+    os._exit(status)
+
+
+def _leave(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _open(
+    home: Home,
+    server: PostgresServer,
+    simulator: Simulator,
+    secrets: Secrets,
+    *,
+    public_url: str,
+    port: int,
+    started: float,
+) -> int:
+    import uvloop
+
+    from chassis.telemetry import configure_logging
+    from embedded.shop import Shop  # three seconds of CPU, spent while PostgreSQL and the simulator start
+
+    with home.log.open("a", buffering=1) as log:
+        configure_logging(stream=log)
+        server.wait_ready()
+
+        def print_block() -> None:
+            seconds = time.monotonic() - started
+            print(block(Opening(public_url, simulator.url, home.path, home.log, seconds)), flush=True)
+
+        premises = Premises(home, server, simulator, secrets, public_url)
+        uvloop.run(_serve(premises, Shop, port=port, on_ready=print_block))
+    print("Closed. The data is kept; `make run` opens again.")
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """What the shop stands on."""
+
+    home: Home
+    server: PostgresServer
+    simulator: Simulator
+    secrets: Secrets
+    public_url: str
+
+    def database_url(self, name: str) -> str:
+        """The database of a service, as its own role."""
+        return self.server.url(name, user=name, password=self.secrets.database_passwords[name])
+
+
+async def _serve(premises: Premises, shop_class: "type[Shop]", *, port: int, on_ready: Callable[[], None]) -> None:
+    from chassis.inprocess import InProcessBus
+    from chassis.runner import Listener, run
+    from gateway.protocol import GatewayProtocol
+
+    await prepare_databases(premises)
+    bus = InProcessBus(premises.database_url("bus"))
+    shop = shop_class(
+        secrets=premises.secrets,
+        database_urls={name: premises.database_url(name) for name in SERVICES},
+        bus=bus,
+        public_url=premises.public_url,
+        simulator_url=premises.simulator.url,
+    )
+    await migrate_and_fill(shop)
+    await asyncio.to_thread(premises.simulator.wait_ready)
+    listener = Listener(shop.gateway.app, "127.0.0.1", port, drain=DRAIN, http=GatewayProtocol)
+    await run(shop, [listener], on_ready=on_ready)
+
+
+async def prepare_databases(premises: Premises) -> None:
+    """Five databases and five roles that cannot enter each other's, and a sixth for the bus; once per data folder."""
+    done = premises.home.path / "databases-created"
+    if done.exists():
+        return
+    for name in (*SERVICES, "bus"):
+        await premises.server.create_role_and_database(
+            name,
+            role=name,
+            password=premises.secrets.database_passwords[name],
+            extensions=EXTENSIONS.get(name, ()),
+        )
+    done.touch()
+
+
+async def migrate_and_fill(shop: "Shop") -> None:
+    """Bring every database to its newest shape, one after the other, and put the demo's goods and people in."""
+    import accounts.registration
+    import catalog.demo
+    from chassis.migrations import migrate
+
+    for name, service in shop.services.items():
+        await migrate(service.settings, name)
+    for name, fill in (("catalog", catalog.demo.seed_demo), ("accounts", accounts.registration.ensure_demo_users)):
+        database = shop.services[name].database
+        await database.start()
+        try:
+            await fill(database)
+        finally:
+            await database.stop()

@@ -1,0 +1,128 @@
+"""The topology of the embedded shop: every service behind the gateway in one process, one bus between them.
+
+Nothing differs from the distributed form but what is written here: calls between services stay in the process, the
+bus keeps its queues in a database of its own, and settings come from the data folder instead of the environment.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import accounts.app
+import accounts.settings
+import cart.app
+import cart.settings
+import catalog.app
+import catalog.settings
+import gateway.app
+import gateway.settings
+import orders.app
+import orders.settings
+import payments.app
+import payments.settings
+from chassis.auth import jwks
+from chassis.clients import AsgiUpstream, Upstream, UpstreamRequest, UpstreamResponse
+from chassis.events import Bus
+from chassis.service import Service
+from chassis.settings import ServiceSettings
+from embedded.home import SERVICES, Secrets
+
+PARTS: dict[str, tuple[type[ServiceSettings], Callable[..., Service]]] = {
+    "accounts": (accounts.settings.AccountsSettings, accounts.app.build),
+    "catalog": (catalog.settings.CatalogSettings, catalog.app.build),
+    "cart": (cart.settings.CartSettings, cart.app.build),
+    "orders": (orders.settings.OrdersSettings, orders.app.build),
+    "payments": (payments.settings.PaymentsSettings, payments.app.build),
+}
+"""In the order in which they are built and started."""
+
+
+class LateUpstream:
+    """An upstream whose application is built later: services call each other in a circle."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._upstream: Upstream | None = None
+
+    def connect(self, service: Service) -> None:
+        """From now on calls reach this service."""
+        self._upstream = AsgiUpstream(service.app, host=self._name)
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Call the service."""
+        assert self._upstream is not None, f"{self._name} is not built"  # noqa: S101 - a programming mistake
+        return await self._upstream.send(request)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class Shop:
+    """Five services and the gateway."""
+
+    def __init__(
+        self,
+        *,
+        secrets: Secrets,
+        database_urls: dict[str, str],
+        bus: Bus,
+        public_url: str,
+        simulator_url: str,
+    ) -> None:
+        upstreams = {name: LateUpstream(name) for name in SERVICES}
+        common = _common(secrets)
+        own = {
+            "accounts": {
+                "signing_keys": json.dumps({"keys": secrets.signing_keys}),
+                "refresh_key": secrets.refresh_key,
+            },
+            "cart": {"public_url": public_url},
+            "payments": {
+                "razorpay_base_url": simulator_url,
+                "razorpay_key_id": secrets.razorpay_key_id,
+                "razorpay_key_secret": secrets.razorpay_key_secret,
+                "razorpay_webhook_secret": secrets.webhook_secret,
+                "simulator_page_url": f"{simulator_url}/simulator/checkout",
+            },
+        }
+        self._bus = bus
+        self.services: dict[str, Service] = {}
+        for name, (settings_class, build) in PARTS.items():
+            settings = settings_class(
+                **common,
+                service_key=json.dumps(secrets.service_keys[name]),
+                database_url=database_urls[name],
+                **own.get(name, {}),
+            )
+            service = build(settings, bus, upstreams)
+            upstreams[name].connect(service)
+            self.services[name] = service
+        self.gateway: Any = gateway.app.build(
+            gateway.settings.GatewaySettings(
+                **common, service_key=json.dumps(secrets.service_keys["gateway"]), public_url=public_url
+            ),
+            bus,
+            upstreams,
+        )
+
+    async def start(self) -> None:
+        """Start the services, then the gateway, which asks them for keys and revocations."""
+        await self._bus.start()
+        for service in self.services.values():
+            await service.start()
+        await self.gateway.start()
+
+    async def stop(self) -> None:
+        """The other way round."""
+        await self.gateway.stop()
+        for service in reversed(self.services.values()):
+            await service.stop()
+        await self._bus.stop()
+
+
+def _common(secrets: Secrets) -> dict[str, Any]:
+    return {
+        "env": "demo",
+        "jwks": jwks(secrets.signing_keys).decode(),
+        "service_keys": jwks(secrets.service_keys.values()).decode(),
+    }
