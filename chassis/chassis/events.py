@@ -235,10 +235,15 @@ async def judge(handler: Handler, body: bytes, *, attempt: int, ladder: Sequence
     try:
         await handler(body, attempt)
     except Poison as poison:
-        return Park(str(poison))
+        return Park(_storable(str(poison)))
     except Unavailable as outage:
         return Pause(str(outage))
     except Exception as error:  # noqa: BLE001 - whatever a handler raises, its message must go somewhere
-        text = "".join(traceback.format_exception_only(error)).strip()[:2000]
+        text = _storable("".join(traceback.format_exception_only(error)).strip())
         return Retry(ladder[attempt - 1], text) if attempt <= len(ladder) else Park(text)
     return Handled()
+
+
+def _storable(text: str) -> str:
+    """An error may quote what PostgreSQL and UTF-8 refuse, and must not be lost for it."""
+    return text[:2000].replace("\0", "").encode("utf-8", "replace").decode()
