@@ -9,7 +9,7 @@ from razorpay_simulator import posting
 
 @pytest.mark.parametrize(
     ("said", "error"),
-    [(None, "no answer within 0.2 seconds"), (b"hello\r\n", "ValueError: the answer was not HTTP"), (b"", "not HTTP")],
+    [(None, "no answer within 0.2 seconds"), (b"hello\r\n", "ValueError: the answer was not HTTP"), (b"", "Error: ")],
 )
 async def test_what_is_no_answer_is_told_apart(said: bytes | None, error: str) -> None:
     async def talk(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -67,7 +67,7 @@ class WebhookReceiver:
                 self.send_header("content-length", "0")
                 self.end_headers()
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_message(self, *_args: Any, **_kwargs: Any) -> None:
                 """Tests read `received`; nobody reads a log."""
 
         return Handler
