@@ -5,6 +5,7 @@ servers are started from the main thread: a pool thread ends early and would tak
 """
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -58,12 +59,23 @@ def dies_with_us_unprivileged(signal: Signals) -> Confinement:
     root's and a virtual environment below a closed home folder stays readable. Containers often forbid it.
     """
     deathly = dies_with_us(signal)
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and _user_has_a_name():
         return deathly
     if _user_namespaces_work():
         return Confinement(prefix=(*_AS_NOBODY_INSIDE, *deathly.prefix))
+    if os.geteuid() != 0:
+        return deathly
     as_nobody = ("--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", *_PASS_CLOSED_FOLDERS)
     return Confinement(prefix=(*(deathly.prefix or ("setpriv",)), *as_nobody), gives_files_away=True)
+
+
+def _user_has_a_name() -> bool:
+    """PostgreSQL refuses a user id that the system does not list, which containers like to hand out."""
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return True
 
 
 @cache
