@@ -19,13 +19,13 @@ wanted() {
 }
 
 if wanted | cmp -s - "$stamp"; then exit 0; fi
-echo "Installing what $lock lists into .venv (once)…"
 
 python=${PYTHON:-python3}
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
     echo "Haat needs Python 3.11 or newer as $python. Install it, or name one: make run PYTHON=python3.12" >&2
     exit 1
 fi
+echo "Installing what $lock lists into .venv (once)…"
 if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     if ! "$python" -m venv .venv >/dev/null 2>&1; then
         echo "$python cannot make a virtual environment. On Debian or Ubuntu: apt install python3-venv" >&2
