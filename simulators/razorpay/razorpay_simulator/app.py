@@ -88,6 +88,7 @@ class Simulator:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        self.provider.faults.clear()
         self.provider.store.close()
         await send({"type": "lifespan.shutdown.complete"})
 

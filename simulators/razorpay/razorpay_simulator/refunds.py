@@ -69,8 +69,8 @@ def refund(provider: Provider, payment_id: str, body: Body, *, by_dashboard: boo
         made_by="dashboard" if by_dashboard else "api",
     )
     payment.amount_refunded += amount
-    if provider.variants.refunded_when == "created":
-        _mark_if_fully_refunded(payment)
+    if provider.variants.refunded_when == "created" and payment.amount_refunded == payment.amount:
+        payment.status = "refunded"
     provider.store.refunds.save(made)
     provider.store.payments.save(payment)
     emit(provider, "refund.created", at=now, payment=payment, refund=made)
@@ -87,7 +87,8 @@ def settle(provider: Provider, made: Refund, *, processed: bool, at: float) -> R
     payment = provider.payment(made.payment_id)
     if processed:
         made.status, made.arn = "processed", str(int(at * 1000)).zfill(14)
-        _mark_if_fully_refunded(payment)
+        if _processed_before(provider, payment) + made.amount == payment.amount:
+            payment.status = "refunded"
     else:
         made.status = "failed"
         payment.amount_refunded -= made.amount
@@ -146,6 +147,6 @@ def _refuse_unrefundable(payment: Payment, *, amount: int, rest: int, now: float
         raise NotRefundable("The payment is more than six months old and cannot be refunded")
 
 
-def _mark_if_fully_refunded(payment: Payment) -> None:
-    if payment.amount_refunded == payment.amount:
-        payment.status = "refunded"
+def _processed_before(provider: Provider, payment: Payment) -> int:
+    made = provider.store.refunds.where("payment_id = ?", (payment.id,))
+    return sum(refund.amount for refund in made if refund.status == "processed")

@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import sqlite3
 import sys
 import time
 from typing import Any
@@ -71,12 +72,22 @@ def log_to_stderr() -> None:
 
 
 def serve(settings: Settings) -> bool:
-    """Serve until a signal comes. False when it could not start, for instance because the port is taken."""
-    server = SimulatorServer(settings)
-    logger.info("simulator starts at %s with its ledger in %s", settings.public_url, settings.data)
+    """Serve until a signal comes. False when it could not start.
+
+    The port is taken before the ledger is opened, so that two simulators never work on one ledger.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        server.run()
+        listener = socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
-        logger.error("simulator cannot listen: %s", error)  # noqa: TRY400 - the sentence says it; a trace says no more
+        logger.error("cannot listen on %s:%d: %s", settings.host, settings.port, error.strerror)  # noqa: TRY400 - one clear line
         return False
+    with listener:
+        try:
+            server = SimulatorServer(settings)
+        except (OSError, sqlite3.Error) as error:
+            logger.error("cannot keep a ledger in %s: %s", settings.data, error)  # noqa: TRY400 - one clear line
+            return False
+        logger.info("simulator at %s, its ledger in %s", settings.public_url, settings.data)
+        server.run(sockets=[listener])
     return server.started

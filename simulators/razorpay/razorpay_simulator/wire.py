@@ -69,6 +69,8 @@ async def read(scope: Scope, receive: Receive) -> Request:
     body = b""
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ProviderRefusal("The caller went away before the request was complete.")
         body += message.get("body", b"")
         if len(body) > MOST_BODY_BYTES:
             raise ProviderRefusal("The request body is too large.", status=413)

@@ -125,6 +125,27 @@ def test_it_refuses_to_start_with_one_clear_line(tmp_path: Path, changed: dict[s
     assert sentence in ended.stderr
 
 
+def test_a_taken_port_is_one_clear_line_and_the_ledger_stays_untouched(fresh: SimulatorProcess, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "razorpay_simulator"],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+            "SIMULATOR_KEY_ID": "rzp_test_x",
+            "SIMULATOR_KEY_SECRET": "x",
+            "SIMULATOR_DATA": str(tmp_path / "second"),
+            "SIMULATOR_PORT": str(fresh.port),
+        },
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
+    assert f"cannot listen on 127.0.0.1:{fresh.port}" in ended.stderr
+    assert not (tmp_path / "second").exists()
+
+
 def test_it_runs_inside_another_program_as_well(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path, key_id="rzp_test_in_process", key_secret="secret", port=free_port())
     server = SimulatorServer(settings)

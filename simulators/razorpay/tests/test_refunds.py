@@ -113,8 +113,10 @@ def test_a_refused_refund_does_not_use_up_its_key(simulator: SimulatorProcess, c
 def test_a_pending_refund_is_processed_in_virtual_time(simulator: SimulatorProcess, client: razorpay.Client) -> None:
     simulator.variants(refund_answer="pending", refunded_when="processed")
     payment_id = paid(simulator, client)
-    refund = client.payment.refund(payment_id, {})
+    refund = client.payment.refund(payment_id, {"amount": 20000})
     assert (refund["status"], refund["acquirer_data"]) == ("pending", {"arn": None})
+    rest = client.payment.refund(payment_id, {})
+    simulator.settle_refund(rest["id"], "processed")
     assert client.payment.fetch(payment_id)["status"] == "captured"
     simulator.advance(3600)
     assert client.refund.fetch(refund["id"])["status"] == "processed"
