@@ -1,0 +1,1 @@
+"""The one public door of the shop: routes, refuses and forwards, and knows nothing of the business."""

@@ -1,0 +1,23 @@
+"""The gateway as a process of its own."""
+
+import uvloop
+
+from chassis.rabbitmq import RabbitBus
+from chassis.runner import run
+from chassis.service import http_upstreams
+from chassis.telemetry import configure_logging
+from gateway.app import Alone, build, listeners
+from gateway.settings import GatewaySettings
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    settings = GatewaySettings()
+    configure_logging(level=settings.log_level)
+    bus = RabbitBus(settings.amqp_url.get_secret_value() if settings.amqp_url else "", name=settings.service)
+    upstreams = http_upstreams(settings)
+    gateway = build(settings, bus, upstreams)
+    uvloop.run(run(Alone(gateway, bus, upstreams), listeners(gateway)))
+
+
+main()

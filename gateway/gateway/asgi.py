@@ -1,0 +1,146 @@
+"""The ASGI shell: moves bytes between an ASGI server, the policy and the services."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from starlette.types import Receive, Scope, Send
+
+from chassis.clients import Upstreams
+from chassis.telemetry import request_id, service_name
+from gateway.access_log import AccessLog
+from gateway.exchange import Exchange
+from gateway.headers import AnswerHead, Headers
+from gateway.policy import Policy
+from gateway.routes import GATEWAY
+from gateway.steps import Forward, Head, Outcome, Plan, Refuse, Wait
+
+DISCARDED = 64 * 1024
+DISCARD_TIMEOUT = 1.0
+"""An unwanted body of this size and within this time is read to its end, so that its connection can be kept."""
+
+
+class AsgiShell:
+    """The gateway as an ASGI application."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        upstreams: Upstreams,
+        access_log: AccessLog,
+        fetch_keys: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._policy = policy
+        self._upstreams = upstreams
+        self._access_log = access_log
+        self._fetch_keys = fetch_keys
+        self._key_fetch: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request. WebSockets are refused; lifespan is the runner's affair."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            raise NotImplementedError(scope["type"])
+        started = time.perf_counter()
+        head = _head(scope)
+        step = self._policy.on_request(head, time.monotonic())
+        while isinstance(step, Wait):
+            await self._obtain_keys()
+            step = self._policy.on_request(head, time.monotonic())
+        if isinstance(step, Forward):
+            await self._forward(step.plan, head, receive, send, started=started)
+            return
+        await _answer(step.head, step.body, head, receive, send)
+        code = step.problem.code if isinstance(step, Refuse) else ""
+        self._access_log.record(
+            step.context,
+            head,
+            status=step.head.status,
+            size=len(step.body),
+            seconds=time.perf_counter() - started,
+            code=code,
+        )
+
+    async def _forward(self, plan: Plan, head: Head, receive: Receive, send: Send, *, started: float) -> None:
+        service_name.set(GATEWAY)
+        request_id.set(plan.context.request_id)
+        upstream = self._upstreams[plan.route.service]
+        exchange = Exchange(plan, policy=self._policy, upstream=upstream, receive=receive, send=send)
+        outcome = None
+        try:
+            outcome = await exchange.run()
+            if exchange.refusal is not None:
+                refusal = exchange.refusal
+                await _answer(refusal.head, refusal.body, head, receive, send)
+                exchange.status, exchange.size = refusal.head.status, len(refusal.body)
+        finally:
+            self._access_log.record(
+                plan.context,
+                head,
+                status=exchange.status,
+                size=exchange.size,
+                seconds=time.perf_counter() - started,
+                code=exchange.refusal.problem.code if exchange.refusal else "",
+                outcome=outcome or Outcome.ABANDONED,
+                attempts=plan.attempt,
+            )
+
+    async def _obtain_keys(self) -> None:
+        """Fetch the key set, once for everybody who waits for it."""
+        if self._key_fetch is None:
+            self._policy.is_fetching_keys = True
+            self._key_fetch = asyncio.create_task(self._fetch_keys_once())
+        await asyncio.shield(self._key_fetch)
+
+    async def _fetch_keys_once(self) -> None:
+        try:
+            await self._fetch_keys()
+        finally:
+            self._policy.is_fetching_keys = False
+            self._key_fetch = None
+
+
+def _head(scope: Scope) -> Head:
+    query = scope["query_string"]
+    raw_path = scope.get("raw_path") or scope["path"].encode()
+    client = scope.get("client")
+    return Head(
+        method=scope["method"],
+        target=raw_path + b"?" + query if query else raw_path,
+        headers=scope["headers"],
+        http_version=scope.get("http_version", "1.1"),
+        peer=client[0] if client else "",
+    )
+
+
+async def _answer(head: AnswerHead, body: bytes, request: Head, receive: Receive, send: Send) -> None:
+    """Send an answer of our own; what remains of the request's body is read away or its connection ended."""
+    headers: Headers = head.headers
+    if _has_body(request.headers) and not await _discard(request, receive):
+        headers = [*headers, (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": head.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _has_body(headers: Headers) -> bool:
+    return any(name in (b"content-length", b"transfer-encoding") and value != b"0" for name, value in headers)
+
+
+async def _discard(request: Head, receive: Receive) -> bool:
+    """Whether the rest of the body was read. Not for who waits for `100 Continue`: reading would send it."""
+    if any(name == b"expect" for name, _ in request.headers):
+        return False
+    size = 0
+    try:
+        async with asyncio.timeout(DISCARD_TIMEOUT):
+            while size <= DISCARDED:
+                message = await receive()
+                size += len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return True
+    except TimeoutError:
+        pass
+    return False

@@ -1,0 +1,229 @@
+"""One request on its way to a service and back, chunk by chunk, within the limits of its plan."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from starlette.types import Receive, Send
+
+from chassis.clients import (
+    Upstream,
+    UpstreamBroken,
+    UpstreamFailure,
+    UpstreamRequest,
+    UpstreamResponse,
+    UpstreamTimedOut,
+    UpstreamUnreachable,
+)
+from gateway.headers import Headers
+from gateway.policy import Policy
+from gateway.steps import Failure, Outcome, Plan, Refuse, Retry
+
+COLLECTED = 256 * 1024
+"""Bodies up to this are complete before a service hears of the request: a slow client holds no place there."""
+WATCHED_AFTER = 0.05
+"""Seconds after which it is worth a task to notice that the client has gone."""
+
+_FAILURES: dict[type[UpstreamFailure], Failure] = {
+    UpstreamUnreachable: Failure.UNREACHABLE,
+    UpstreamTimedOut: Failure.TIMED_OUT,
+    UpstreamBroken: Failure.BROKEN,
+}
+
+
+class BodyRefused(Exception):
+    """The client's body is too large or too slow."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
+class ClientGone(Exception):
+    """The client closed its connection."""
+
+
+class Incoming:
+    """A request's body as it arrives, counted."""
+
+    def __init__(self, receive: Receive, plan: Plan) -> None:
+        self._receive = receive
+        self._limit = plan.route.body_limit
+        self.is_complete = plan.body_length == 0
+        self.refused: Exception | None = None
+        """Why the body ended early; what carries it upstream may hide the reason."""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body. Raises BodyRefused and ClientGone."""
+        size = 0
+        while not self.is_complete:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.refused = ClientGone()
+                raise self.refused
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self._limit:
+                self.refused = BodyRefused(Failure.BODY_TOO_LARGE)
+                raise self.refused
+            self.is_complete = not message.get("more_body", False)
+            if chunk:
+                yield chunk
+
+    async def collected(self) -> bytes:
+        """The whole body."""
+        return b"".join([chunk async for chunk in self.chunks()])
+
+    async def left(self) -> None:
+        """Returns when the client has gone; only while nobody reads the body."""
+        while (await self._receive())["type"] != "http.disconnect":
+            self.is_complete = True
+
+
+class Departure:
+    """Cancels the exchange when the client goes away. Costs a task only for exchanges that take a while."""
+
+    def __init__(self, incoming: Incoming) -> None:
+        self._incoming = incoming
+        self._exchange = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(WATCHED_AFTER, self._watch)
+        self.happened = False
+
+    def _watch(self) -> None:
+        if self._incoming.is_complete:
+            self._task = self._loop.create_task(self._wait())
+        else:
+            self._timer = self._loop.call_later(WATCHED_AFTER, self._watch)
+
+    async def _wait(self) -> None:
+        await self._incoming.left()
+        self.happened = True
+        if self._exchange is not None:
+            self._exchange.cancel()
+
+    def ignore(self) -> None:
+        """The exchange is over."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+
+class Exchange:
+    """Sends a plan to its service, and the answer to the client."""
+
+    def __init__(self, plan: Plan, *, policy: Policy, upstream: Upstream, receive: Receive, send: Send) -> None:
+        self._plan = plan
+        self._policy = policy
+        self._upstream = upstream
+        self._send = send
+        self._incoming = Incoming(receive, plan)
+        self.status = 0
+        self.size = 0
+        self.refusal: Refuse | None = None
+
+    async def run(self) -> Outcome:
+        """How it ended. A refusal that is still to be sent stands in `refusal`."""
+        departure = Departure(self._incoming)
+        try:
+            async with asyncio.timeout(self._plan.route.deadline):
+                return await self._attempts()
+        except BodyRefused as refused:
+            return self._failed(refused.failure)
+        except TimeoutError:
+            return self._failed(Failure.TIMED_OUT if self._incoming.is_complete else Failure.BODY_TOO_SLOW)
+        except (ClientGone, OSError):
+            return Outcome.ABANDONED
+        except asyncio.CancelledError:
+            if not departure.happened:
+                raise
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
+            return Outcome.ABANDONED
+        finally:
+            departure.ignore()
+
+    def _failed(self, failure: Failure) -> Outcome:
+        if self.status:
+            return Outcome.CUT_SHORT
+        step = self._policy.on_failure(self._plan, failure, time.monotonic())
+        self.refusal = step if isinstance(step, Refuse) else None
+        return Outcome.FAILED
+
+    async def _attempts(self) -> Outcome:
+        body = await self._body()
+        while True:
+            self.refusal = self._policy.on_send(self._plan, time.monotonic())
+            if self.refusal is not None:
+                return Outcome.FAILED
+            try:
+                return await self._attempt(body)
+            except UpstreamFailure as error:
+                if self._incoming.refused is not None:
+                    raise self._incoming.refused from error
+                if self.status:
+                    return Outcome.CUT_SHORT
+                step = self._policy.on_failure(self._plan, self._cause(error), time.monotonic())
+            finally:
+                self._policy.on_done(self._plan)
+            if not isinstance(step, Retry):
+                self.refusal = step
+                return Outcome.FAILED
+
+    def _cause(self, error: UpstreamFailure) -> Failure:
+        if isinstance(error, UpstreamTimedOut) and not self._incoming.is_complete:
+            return Failure.BODY_TOO_SLOW
+        return _FAILURES.get(type(error), Failure.BROKEN)
+
+    async def _body(self) -> bytes | AsyncIterator[bytes]:
+        if self._incoming.is_complete:
+            return b""
+        if self._plan.route.body_limit <= COLLECTED:
+            return await self._incoming.collected()
+        return self._incoming.chunks()
+
+    async def _attempt(self, body: bytes | AsyncIterator[bytes]) -> Outcome:
+        plan = self._plan
+        request = UpstreamRequest(plan.method, plan.target, self._headers(body), body, plan.route.timeout)
+        response = await self._upstream.send(request)
+        try:
+            if self._incoming.refused is not None:
+                raise self._incoming.refused
+            await self._answer(response)
+        finally:
+            await response.aclose()
+        return Outcome.ANSWERED
+
+    def _headers(self, body: bytes | AsyncIterator[bytes]) -> Headers:
+        """The plan's headers, and a length where it is known; the upstream frames the rest itself."""
+        length = len(body) if isinstance(body, bytes) else self._plan.body_length
+        if length or self._plan.method in ("POST", "PUT", "PATCH"):
+            if length is None:
+                return self._plan.headers
+            return [*self._plan.headers, (b"content-length", b"%d" % length)]
+        return self._plan.headers
+
+    async def _answer(self, response: UpstreamResponse) -> None:
+        head = self._policy.on_response(self._plan, response.status, response.headers)
+        headers = head.headers
+        if not self._incoming.is_complete:
+            headers = [*headers, (b"connection", b"close")]
+        self.status = head.status
+        await self._send({"type": "http.response.start", "status": head.status, "headers": headers})
+        if self._plan.answer_body and head.status not in (204, 304):
+            announced = next((int(value) for name, value in headers if name == b"content-length"), -1)
+            async for chunk in response.body:
+                self.size += len(chunk)
+                is_last = self.size == announced
+                await self._send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
+                if is_last:
+                    await _drained(response.body)
+                    return
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _drained(body: AsyncIterator[bytes]) -> None:
+    """Read to the end, which gives the connection back to the pool."""
+    async for _ in body:
+        pass

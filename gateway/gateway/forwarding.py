@@ -1,0 +1,27 @@
+"""The head of the request that a service gets, built from scratch."""
+
+import re
+
+from gateway.headers import FORWARDED, Headers, cart_cookie
+from gateway.routes import Route
+
+_TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def forwarded_headers(known: dict[bytes, bytes], route: Route, *, request_id: str, address: str) -> Headers:
+    """What the client may say, and what only we may: the request's id and the client's address."""
+    headers = [(name, value) for name, value in known.items() if name in FORWARDED]
+    headers += [(name, value) for name, value in known.items() if name in route.extra_headers]
+    if route.reads_cookie:
+        token = cart_cookie(known)
+        if token is not None:
+            headers.append((b"cookie", b"cart_token=" + token))
+    trace = known.get(b"traceparent", b"")
+    if not _TRACEPARENT.fullmatch(trace):
+        # The request's id doubles as the trace's, so that logs and traces are found with either.
+        trace = f"00-{request_id}-{request_id[16:]}-01".encode()
+        headers = [(name, value) for name, value in headers if name != b"tracestate"]
+    headers.append((b"traceparent", trace))
+    headers.append((b"x-request-id", request_id.encode()))
+    headers.append((b"x-client-address", address.encode("latin-1")))
+    return headers
