@@ -1,6 +1,6 @@
 """The cart of the caller: a user's by access token, a guest's by cart token, both merged when both come along."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,6 +13,8 @@ from cart.models import new_guest_cart
 from cart.schemas import AddItem, Cart, ChangeItem, MergeCart
 from cart.settings import CartSettings
 from cart.shopper import (
+    COOKIE,
+    HEADER,
     Shopper,
     clear_cookie,
     hand_out_token,
@@ -42,8 +44,23 @@ async def _writing(request: Request) -> Shopper:
 Reading = Annotated[Shopper, Depends(_reading)]
 Writing = Annotated[Shopper, Depends(_writing)]
 
+_TOKEN: dict[str, Any] = {"required": False, "schema": {"type": "string"}}
+_GUEST = {
+    "parameters": [
+        {"name": HEADER, "in": "header", "description": "A guest's token, for apps.", **_TOKEN},
+        {"name": COOKIE, "in": "cookie", "description": "A guest's token, for browsers.", **_TOKEN},
+    ]
+}
+_ISSUED: dict[int | str, dict[str, Any]] = {
+    201: {
+        "headers": {
+            HEADER: {"description": "A newcomer's token; also set as cookie.", "schema": {"type": "string"}},
+        }
+    }
+}
 
-@router.get("/cart", response_model=Cart, openapi_extra=access("all", transaction=False))
+
+@router.get("/cart", response_model=Cart, openapi_extra=access("all", transaction=False) | _GUEST)
 async def read_cart(request: Request, shopper: Reading, database: Db) -> Response:
     """The cart, with today's prices and stock. A newcomer gets an empty one, and nothing is stored."""
     currency = _settings(request).currency
@@ -55,7 +72,13 @@ async def read_cart(request: Request, shopper: Reading, database: Db) -> Respons
     return _answer(request, shopper, seen)
 
 
-@router.post("/cart/items", status_code=201, response_model=Cart, openapi_extra=access("all", transaction=False))
+@router.post(
+    "/cart/items",
+    status_code=201,
+    response_model=Cart,
+    responses=_ISSUED,
+    openapi_extra=access("all", transaction=False) | _GUEST,
+)
 async def add_item(request: Request, body: AddItem, shopper: Writing, database: Db, key: IdempotencyKey) -> Response:
     """Add a variant; one that is in the cart already adds up. A newcomer gets a cart and its token."""
     await catalog_copy.make_known(database, request.app.state.catalog, body.variant_id)
@@ -78,7 +101,7 @@ async def add_item(request: Request, body: AddItem, shopper: Writing, database: 
     return response
 
 
-@router.patch("/cart/items/{item_id}", response_model=Cart, openapi_extra=access("all"))
+@router.patch("/cart/items/{item_id}", response_model=Cart, openapi_extra=access("all") | _GUEST)
 async def change_item(request: Request, item_id: Id, body: ChangeItem, shopper: Writing, session: Session) -> Response:
     """Set the quantity of an item."""
     cart = await merging.open_cart(session, user_id=shopper.user_id, token_hash=shopper.token_hash)
@@ -86,7 +109,7 @@ async def change_item(request: Request, item_id: Id, body: ChangeItem, shopper: 
     return _answer(request, shopper, await _contents(request, session, shopper))
 
 
-@router.delete("/cart/items/{item_id}", response_model=Cart, openapi_extra=access("all"))
+@router.delete("/cart/items/{item_id}", response_model=Cart, openapi_extra=access("all") | _GUEST)
 async def remove_item(request: Request, item_id: Id, shopper: Writing, session: Session) -> Response:
     """Take an item out."""
     cart = await merging.open_cart(session, user_id=shopper.user_id, token_hash=shopper.token_hash)
@@ -94,7 +117,7 @@ async def remove_item(request: Request, item_id: Id, shopper: Writing, session: 
     return _answer(request, shopper, await _contents(request, session, shopper))
 
 
-@router.delete("/cart", response_model=Cart, openapi_extra=access("all"))
+@router.delete("/cart", response_model=Cart, openapi_extra=access("all") | _GUEST)
 async def clear_cart(request: Request, shopper: Writing, session: Session) -> Response:
     """Take everything out; the cart itself stays."""
     cart = await merging.open_cart(session, user_id=shopper.user_id, token_hash=shopper.token_hash)
@@ -102,7 +125,7 @@ async def clear_cart(request: Request, shopper: Writing, session: Session) -> Re
     return _answer(request, shopper, await _contents(request, session, shopper))
 
 
-@router.post("/cart/merge", response_model=Cart, openapi_extra=access("user"))
+@router.post("/cart/merge", response_model=Cart, openapi_extra=access("user") | _GUEST)
 async def merge_cart(request: Request, shopper: Reading, session: Session, body: MergeCart | None = None) -> Response:
     """Merge a guest's cart, by token in body, header or cookie, into the caller's: once, then the token is dead."""
     if body is not None and body.token is not None:

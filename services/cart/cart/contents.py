@@ -19,7 +19,7 @@ from chassis.strict import format_time
 _CONTENTS = """
 SELECT cart.id, cart.version, cart.updated_at,
        caller.user_id IS NOT NULL AND guest.id IS NOT NULL AND guest.merged_into IS NULL,
-       CASE WHEN guest.merged_into = cart.id THEN guest.capped END,
+       CASE WHEN guest.merged_into = cart.id THEN CAST(guest.capped AS text) END,
        item.id, item.variant_id, variant.product_id, variant.sku, variant.name, variant.image_url,
        item.quantity, variant.unit_price, item.seen_price,
        CASE WHEN variant.is_active
