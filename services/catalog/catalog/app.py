@@ -1,0 +1,40 @@
+"""Catalog put together: routes, subscriptions and jobs on one database, one bus, and orders as its only upstream."""
+
+from functools import cache
+
+from catalog.api import router
+from catalog.errors import PROBLEMS
+from catalog.events import PUBLISHED
+from catalog.internal import internal
+from catalog.jobs import jobs
+from catalog.settings import CatalogSettings
+from catalog.subscriptions import subscriptions
+from chassis.clients import InternalClient, Upstreams
+from chassis.events import Bus
+from chassis.service import Service, client_for
+
+
+def build(settings: CatalogSettings, bus: Bus, upstreams: Upstreams) -> Service:
+    """The service, not yet started."""
+
+    @cache
+    def orders() -> InternalClient:
+        return client_for(settings, upstreams, "orders")
+
+    def ignored(event_type: str) -> None:
+        unchanged.labels(event_type).inc()
+
+    service = Service(
+        settings,
+        bus=bus,
+        upstreams=upstreams,
+        routers=[router, internal],
+        subscriptions=subscriptions(ignored),
+        jobs=jobs(settings, orders),
+        events=PUBLISHED,
+        problems=PROBLEMS,
+    )
+    unchanged = service.metrics.counter(
+        "catalog_order_events_ignored_total", "Order events that changed no reservation.", ("type",)
+    )
+    return service

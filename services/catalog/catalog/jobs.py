@@ -1,0 +1,73 @@
+"""What catalog does by the clock: holds that no order stands behind are found and given back.
+
+orders is asked between transactions, never inside one, and only a definite answer releases anything.
+"""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from catalog.claims import overdue_holds, unconfirmed_holds
+from catalog.reservations import expire, release
+from catalog.settings import CatalogSettings
+from chassis.clients import InternalClient, Reply, UpstreamUnavailable
+from chassis.database import Database
+from chassis.jobs import Job, JobOutcome
+from chassis.telemetry import get_logger
+
+
+def jobs(settings: CatalogSettings, orders: Callable[[], InternalClient]) -> tuple[Job, ...]:
+    """The table of jobs. `orders` makes the client at first use."""
+
+    async def orphan_holds(database: Database) -> JobOutcome:
+        return await release_orphans(database, orders(), older_than=settings.orphan_hold_after)
+
+    async def expired_holds(database: Database) -> JobOutcome:
+        return await expire_overdue(database, orders(), older_than=settings.hold_expires_after)
+
+    return (
+        Job(name="orphan-holds", every=30.0, run=orphan_holds),
+        Job(name="expired-holds", every=60.0, run=expired_holds),
+    )
+
+
+async def release_orphans(database: Database, orders: InternalClient, *, older_than: float) -> JobOutcome:
+    """Holds whose checkout died before the order was made. One that orders knows waits for its event."""
+    async with database.transaction() as session:
+        found = await unconfirmed_holds(session, older_than=older_than)
+    released = unresolved = 0
+    for order_id, seen in found:
+        reply = await _ask(orders, order_id)
+        if reply is None or not _is_definite_no(reply):
+            unresolved += 1
+            continue
+        async with database.transaction() as session:
+            released += await release(session, order_id=order_id, hold=seen, cause="orphan")
+    return JobOutcome(found=len(found), repaired=released, unresolved=unresolved)
+
+
+async def expire_overdue(database: Database, orders: InternalClient, *, older_than: float) -> JobOutcome:
+    """Confirmed holds that outlived every deadline of an order. Each is an alarm: an event was lost or is stuck."""
+    async with database.transaction() as session:
+        found = await overdue_holds(session, older_than=older_than)
+    expired = unresolved = 0
+    for order_id in found:
+        reply = await _ask(orders, order_id)
+        if reply is None or reply.status != 200 or reply.data.get("is_closed") is not True:
+            get_logger().error("confirmed hold is overdue and its order not closed", order_id=str(order_id))
+            unresolved += 1
+            continue
+        async with database.transaction() as session:
+            expired += await expire(session, order_id=order_id)
+        get_logger().error("confirmed hold expired: its order closed without an event", order_id=str(order_id))
+    return JobOutcome(found=len(found), repaired=expired, unresolved=unresolved)
+
+
+async def _ask(orders: InternalClient, order_id: UUID) -> Reply | None:
+    try:
+        return await orders.call("GET", f"/internal/orders/{order_id}")
+    except UpstreamUnavailable:
+        return None
+
+
+def _is_definite_no(reply: Reply) -> bool:
+    return reply.status == 404 and isinstance(reply.data, dict) and reply.data.get("code") == "order_not_found"

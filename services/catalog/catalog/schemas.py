@@ -1,0 +1,199 @@
+"""The shapes of requests."""
+
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import (
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from catalog.questions import Ordering
+from chassis.money import Currency
+from chassis.pagination import PageQuery
+from chassis.strict import MAX_AMOUNT, Amount, Id, Quantity, QueryBool, QueryText, RequestBody, one_of, query_int
+
+MAX_STOCK = 1_000_000
+MAX_VARIANTS = 100
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Slug = Annotated[str, StringConstraints(max_length=100, pattern="^[a-z0-9]+(-[a-z0-9]+)*$")]
+Sku = Annotated[str, StringConstraints(max_length=64, pattern="^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$")]
+Description = Annotated[str, StringConstraints(max_length=10_000, strip_whitespace=True)]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Stock = Annotated[int, Field(ge=0, le=MAX_STOCK)]
+Position = Annotated[int, Field(ge=0, le=100_000)]
+OptionName = Annotated[str, StringConstraints(min_length=1, max_length=40, strip_whitespace=True)]
+OptionValue = Annotated[str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True)]
+Options = Annotated[dict[OptionName, OptionValue], Field(max_length=5)]
+AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=60, strip_whitespace=True)]
+AttributeValue = Annotated[str, StringConstraints(max_length=500)] | StrictInt | StrictFloat | StrictBool
+Attributes = Annotated[dict[AttributeName, AttributeValue], Field(max_length=50)]
+
+
+class PatchBody(RequestBody):
+    """Only the fields that are sent are changed; null is for those that can be empty."""
+
+    nullable: ClassVar[frozenset[str]] = frozenset()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def refuse_null(cls, value: Any, info: ValidationInfo) -> Any:
+        """Null is no value for a field that always has one."""
+        if value is None and info.field_name not in cls.nullable:
+            raise PydanticCustomError("null", "must not be null; leave it out to keep it as it is")
+        return value
+
+    def changes(self) -> dict[str, Any]:
+        """What was sent."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class Price(RequestBody):
+    """A price in the shop's currency."""
+
+    amount: Amount
+    currency: Currency
+
+
+class CategoryDraft(RequestBody):
+    """A new category."""
+
+    name: Name
+    slug: Slug | None = None
+    description: Description = ""
+    parent_id: Id | None = None
+    position: Position = 0
+    is_active: bool = True
+
+
+class CategoryPatch(PatchBody):
+    """Changes to a category; `parent_id` null moves it to the top."""
+
+    nullable: ClassVar[frozenset[str]] = frozenset({"parent_id"})
+
+    name: Name | None = None
+    slug: Slug | None = None
+    description: Description | None = None
+    parent_id: Id | None = None
+    position: Position | None = None
+    is_active: bool | None = None
+
+
+class VariantDraft(RequestBody):
+    """A new variant with what is on hand of it."""
+
+    sku: Sku
+    price: Price
+    stock: Stock
+    options: Options = Field(default_factory=dict)
+    compare_at_price: Price | None = None
+    low_stock_threshold: Stock = 5
+    is_active: bool = True
+
+    @model_validator(mode="after")
+    def compare_with_more(self) -> Self:
+        """A crossed-out price that is not higher would mislead."""
+        if self.compare_at_price is not None and self.compare_at_price.amount <= self.price.amount:
+            raise PydanticCustomError("compare_at_price", "compare_at_price must be higher than price")
+        return self
+
+
+class VariantPatch(PatchBody):
+    """Changes to a variant; stock changes by adjustments only."""
+
+    nullable: ClassVar[frozenset[str]] = frozenset({"compare_at_price"})
+
+    sku: Sku | None = None
+    price: Price | None = None
+    compare_at_price: Price | None = None
+    options: Options | None = None
+    low_stock_threshold: Stock | None = None
+    is_active: bool | None = None
+
+
+class ProductDraft(RequestBody):
+    """A new product; it has at least one variant."""
+
+    name: Name
+    category_id: Id
+    variants: Annotated[list[VariantDraft], Field(min_length=1, max_length=MAX_VARIANTS)]
+    slug: Slug | None = None
+    description: Description = ""
+    is_featured: bool = False
+    is_active: bool = True
+    attributes: Attributes = Field(default_factory=dict)
+
+
+class ProductPatch(PatchBody):
+    """Changes to a product; its variants have routes of their own."""
+
+    name: Name | None = None
+    category_id: Id | None = None
+    slug: Slug | None = None
+    description: Description | None = None
+    is_featured: bool | None = None
+    is_active: bool | None = None
+    attributes: Attributes | None = None
+
+
+class Adjustment(RequestBody):
+    """Stock that was counted, delivered, lost or broken."""
+
+    delta: Annotated[int, Field(ge=-MAX_STOCK, le=MAX_STOCK)]
+    reason: Reason
+
+    @field_validator("delta")
+    @classmethod
+    def change_something(cls, delta: int) -> int:
+        """An adjustment of nothing is a mistake."""
+        if delta == 0:
+            raise PydanticCustomError("delta", "must not be 0")
+        return delta
+
+
+class ProductQuery(PageQuery):
+    """The filters and orders of the product list."""
+
+    search: QueryText | None = None
+    category: QueryText | None = None
+    min_price: query_int(0, MAX_AMOUNT) | None = None  # type: ignore[valid-type]  # a type made for these bounds
+    max_price: query_int(0, MAX_AMOUNT) | None = None  # type: ignore[valid-type]  # as above
+    in_stock: QueryBool | None = None
+    featured: QueryBool | None = None
+    is_active: QueryBool | None = None
+    ordering: one_of(Ordering) | None = None  # type: ignore[valid-type]  # a type made for this enum
+    facets: QueryBool = False
+
+
+class WantedItem(RequestBody):
+    """A variant and how many of it."""
+
+    variant_id: Id
+    quantity: Quantity
+
+
+class ReservationBody(RequestBody):
+    """What an order wants to hold."""
+
+    items: Annotated[list[WantedItem], Field(min_length=1, max_length=50)]
+
+    @field_validator("items")
+    @classmethod
+    def name_each_once(cls, items: list[WantedItem]) -> list[WantedItem]:
+        """Two items of one variant would be one item."""
+        if len({item.variant_id for item in items}) != len(items):
+            raise PydanticCustomError("distinct", "each variant may stand here once")
+        return items
+
+
+class LookupBody(RequestBody):
+    """Variants to be described."""
+
+    ids: Annotated[list[Id], Field(min_length=1, max_length=50)]
