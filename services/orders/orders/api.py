@@ -1,0 +1,108 @@
+"""What shoppers can do with orders: place, see, cancel."""
+
+import hashlib
+import re
+from typing import Annotated
+
+from fastapi import Depends, Query, Request, Response
+
+from chassis.routes import Caller, IdempotencyKey, Router, Session, access
+from chassis.strict import Id
+from orders import cancellation, lookup
+from orders.checkout import Checkout
+from orders.models import ActorKind
+from orders.order_states import Actor
+from orders.schemas import (
+    CancelOrder,
+    OrderPage,
+    OrderQuery,
+    OrderView,
+    PlaceOrder,
+    Timeline,
+    order_view,
+    timeline,
+)
+
+CART_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,200}")
+CART_COOKIE = "cart_token"
+
+
+async def _not_kept(response: Response) -> None:
+    """Everything here is personal: no cache keeps it."""
+    response.headers["cache-control"] = "no-store"
+
+
+async def _key(key: IdempotencyKey) -> str:
+    assert key is not None  # noqa: S101 - the route class refuses a request without one
+    return key
+
+
+async def _checkout(request: Request) -> Checkout:
+    checkout: Checkout = request.app.state.checkout
+    return checkout
+
+
+Key = Annotated[str, Depends(_key)]
+Till = Annotated[Checkout, Depends(_checkout)]
+
+
+def _guest_token_hash(request: Request) -> str | None:
+    """The guest cart this request carries, in the header or else in the cookie; what cannot be a token is ignored."""
+    for token in (request.headers.get("x-cart-token"), request.cookies.get(CART_COOKIE)):
+        if token and CART_TOKEN.fullmatch(token):
+            return hashlib.sha256(token.encode()).hexdigest()
+    return None
+
+
+router = Router(prefix="/api/v1/orders", tags=["orders"], dependencies=[Depends(_not_kept)])
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=OrderView,
+    openapi_extra=access("user", idempotency="required", transaction=False),
+)
+async def place_order(  # noqa: PLR0917 - FastAPI passes them by name
+    request: Request, response: Response, caller: Caller, key: Key, body: PlaceOrder, checkout: Till
+) -> OrderView:
+    """Order what is in the cart. The same Idempotency-Key again answers the order as it is by then."""
+    guest = _guest_token_hash(request)
+    placed = await checkout.place_order(caller.user_id, key, body, guest_token_hash=guest)
+    response.headers["location"] = f"/api/v1/orders/{placed.order.id}"
+    if placed.replayed:
+        response.headers["idempotency-replayed"] = "true"
+    if CART_COOKIE in request.cookies:
+        # The guest's cart is part of the user's now, and its token is dead.
+        response.delete_cookie(CART_COOKIE, path="/", httponly=True, samesite="lax")
+    return order_view(placed.order)
+
+
+@router.get("", response_model=OrderPage, openapi_extra=access("user"))
+async def list_orders(session: Session, caller: Caller, wanted: Annotated[OrderQuery, Query()]) -> OrderPage:
+    """My orders, newest first."""
+    page = await lookup.my_orders(session, caller.user_id, wanted)
+    items = [order_view(order) for order in page.orders]
+    return OrderPage(items=items, next_cursor=page.next_cursor, **page.counts)
+
+
+@router.get("/{order_id}", response_model=OrderView, openapi_extra=access("user"))
+async def read_order(session: Session, caller: Caller, order_id: Id) -> OrderView:
+    """One of my orders."""
+    return order_view(await lookup.my_order(session, caller.user_id, order_id))
+
+
+@router.get("/{order_id}/timeline", response_model=Timeline, openapi_extra=access("user"))
+async def read_timeline(session: Session, caller: Caller, order_id: Id) -> Timeline:
+    """Everything that happened to one of my orders."""
+    order = await lookup.my_order(session, caller.user_id, order_id)
+    return timeline(await lookup.history(session, order))
+
+
+@router.post("/{order_id}/cancel", response_model=OrderView, openapi_extra=access("user"))
+async def cancel_order(session: Session, caller: Caller, order_id: Id, body: CancelOrder | None = None) -> OrderView:
+    """Cancel an order that was not sent yet; what was paid goes back."""
+    actor = Actor(ActorKind.CUSTOMER, caller.user_id)
+    reason = body.reason if body else None
+    order = await cancellation.cancel_order(session, actor, order_id=order_id, reason=reason, owner=caller.user_id)
+    return order_view(order)

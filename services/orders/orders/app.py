@@ -1,0 +1,41 @@
+"""The composition root: settings → neighbours → routes → subscriptions → jobs → service."""
+
+from chassis.clients import Upstreams
+from chassis.events import Bus
+from chassis.service import Service, client_for
+from orders.admin_api import admin_router
+from orders.api import router
+from orders.checkout import Checkout
+from orders.errors import PROBLEMS
+from orders.events import PUBLISHED
+from orders.internal import internal
+from orders.jobs import jobs
+from orders.neighbours import Neighbours
+from orders.settings import OrdersSettings
+from orders.subscriptions import subscriptions
+
+
+def build(settings: OrdersSettings, bus: Bus, upstreams: Upstreams) -> Service:
+    """Put orders together."""
+
+    def count(event: str) -> None:
+        ignored.labels(event).inc()
+
+    service = Service(
+        settings,
+        bus=bus,
+        upstreams=upstreams,
+        routers=(router, admin_router, internal),
+        subscriptions=subscriptions(count),
+        jobs=jobs(settings),
+        events=PUBLISHED,
+        problems=PROBLEMS,
+    )
+    ignored = service.metrics.counter("orders_events_without_effect_total", "Events that changed nothing.", ("type",))
+    neighbours = Neighbours(
+        accounts=client_for(settings, upstreams, "accounts"),
+        cart=client_for(settings, upstreams, "cart"),
+        catalog=client_for(settings, upstreams, "catalog"),
+    )
+    service.fastapi.state.checkout = Checkout(service.database, neighbours, settings)
+    return service

@@ -1,0 +1,104 @@
+"""How an order ends before it is sent: by its owner, by staff, or by silence.
+
+1. `cancel_order`: an unpaid order begins to close (`order.closing`) and payments finds out whether money was taken
+   after all; a paid one is cancelled at once and its money goes back (`order.cancelled`, `refund.requested`).
+   Cancelling again answers the order as it is; one that was sent, or has expired, is not cancellable.
+2. `close_unpaid`, every five seconds: orders past their deadline begin to close (`order.closing`, expired).
+3. The answer comes to `payment_outcome`: `payment.captured` or `payment.intent_closed`.
+4. `end_overdue`, every five seconds: where no answer came in half an hour, the order ends without it
+   (`order.expired`, `order.cancelled`). Money that is found later goes back.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from chassis.database import Database, db_now
+from chassis.jobs import JobOutcome
+from orders.errors import OrderNotCancellable, OrderNotFound
+from orders.events import RefundReason
+from orders.models import CloseReason, Order, Status
+from orders.order_states import Actor, Decide, State, Step, Trigger, advance, move_for, state_of
+
+BATCH = 200
+"""Orders that one run of the job moves; the next run follows in seconds."""
+
+CANCELLED_ALREADY = (State.CLOSING_CANCELLED, State.CANCELLED)
+
+
+async def cancel_order(
+    session: AsyncSession, actor: Actor, *, order_id: UUID, reason: str | None, owner: UUID | None = None
+) -> Order:
+    """T4, T4b or T8. With `owner` only that person's order is found. Raises OrderNotFound, OrderNotCancellable."""
+
+    def decide(order: Order) -> Step | None:
+        if owner is not None and order.user_id != owner:
+            raise OrderNotFound("See your orders at /api/v1/orders.")
+        return decide_cancel(order, actor, reason=reason)
+
+    order, _ = await advance(session, order_id, decide)
+    if order is None:
+        raise OrderNotFound("There is no order with this id.")
+    return order
+
+
+def decide_cancel(order: Order, actor: Actor, *, reason: str | None = None) -> Step | None:
+    """The step of a cancel; none when it was cancelled before. Raises OrderNotCancellable."""
+    state = state_of(order)
+    if state in CANCELLED_ALREADY:
+        return None
+    move = move_for(state, Trigger.CANCEL_ASKED)
+    if move is None:
+        raise OrderNotCancellable("It was sent or has expired; for what was sent, ask for a return.")
+    return Step(
+        move=move,
+        actor=actor,
+        note=reason,
+        attempt_id=order.paying_attempt_id,
+        refund_reason=RefundReason.CANCELLED,
+        changes={"close_reason": CloseReason.CANCELLED},
+    )
+
+
+async def close_unpaid(database: Database) -> JobOutcome:
+    """T4 for every order past its deadline."""
+    due = (Order.status == Status.AWAITING_PAYMENT) & (Order.deadline < db_now())
+    return await _move_all(database, due, order_by=Order.deadline, decide=decide_deadline)
+
+
+def decide_deadline(order: Order) -> Step | None:
+    """An unpaid order expires."""
+    move = move_for(state_of(order), Trigger.DEADLINE_PASSED)
+    return Step(move=move, changes={"close_reason": CloseReason.EXPIRED}) if move else None
+
+
+async def end_overdue(database: Database, *, limit: float) -> JobOutcome:
+    """T7 for every order that has been closing for longer than `limit` seconds."""
+    due = (Order.status == Status.CLOSING) & (Order.closing_since < db_now() - timedelta(seconds=limit))
+    return await _move_all(database, due, order_by=Order.closing_since, decide=decide_overdue)
+
+
+def decide_overdue(order: Order) -> Step | None:
+    """A closing order ends, though the provider has not spoken."""
+    move = move_for(state_of(order), Trigger.CLOSING_LIMIT_PASSED)
+    return Step(move=move) if move else None
+
+
+async def _move_all(
+    database: Database, due: ColumnElement[bool], *, order_by: InstrumentedAttribute[Any], decide: Decide
+) -> JobOutcome:
+    """Each order in a transaction of its own, so that one that cannot move keeps no other from moving."""
+    async with database.transaction() as session:
+        query = select(Order.id).where(due).order_by(order_by).limit(BATCH)
+        found: Sequence[UUID] = (await session.scalars(query)).all()
+    moved = 0
+    for order_id in found:
+        async with database.transaction() as session:
+            _, step = await advance(session, order_id, decide)
+        moved += step is not None
+    return JobOutcome(found=len(found), repaired=moved)

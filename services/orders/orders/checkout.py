@@ -1,0 +1,328 @@
+"""A customer checks out: the cart becomes an order, once, at prices and with stock that are certain.
+
+ 1. `place_order` derives the order's id from caller and Idempotency-Key. `_already_placed`: it exists → that order.
+ 2. `_look_into_cart` tells cart of the caller's orders that it may not have heard of, and gets the cart back.
+    Nothing in it → `cart_empty`; an open order took it, or is of this very version → `cart_already_ordered`.
+ 3. `_reserve` holds all of it at catalog, or none, and brings the prices. Too little → `insufficient_stock`.
+ 4. `_check_total` compares with what the shopper was shown (`price_changed`) and with what the provider takes.
+ 5. `_write` makes order and `order.placed` in one transaction, if nobody ordered this cart since step 2 (else once
+    more from there) and a minute has not passed. A total of 0 is paid at once: `order.paid`.
+ 6. `order.placed` makes catalog confirm the hold, cart remove what was bought, payments expect the money.
+ 7. The shopper pays: payments tells `payment.captured`, and `payment_outcome.on_payment_captured` emits `order.paid`.
+ 8. `order.paid` makes catalog sell the stock: `stock.committed`. It cannot: `stock.commit_failed`, and
+    `stock_outcome.on_commit_failed` cancels and returns the money (`order.cancelled`, `refund.requested`).
+ 9. Silence: `cancellation.close_unpaid` emits `order.closing`, payments asks the provider a last time and answers
+    `payment.captured` or `payment.intent_closed`; the latter ends in `order.expired`, or after a cancel in
+    `order.cancelled`. Both free the stock and give the cart its items back.
+10. `fulfillment.ship_order` and `deliver_order` emit `order.shipped` and `order.delivered`.
+11. Every refusal reads by order id again before it leaves: another request of the same key may have won.
+12. A crash between 3 and 5 leaves a hold without an order. Catalog asks for the order and frees it on a definite no.
+
+No remote call happens inside a transaction.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, exists, func, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import selectinload
+
+from chassis.database import Database, db_now
+from chassis.ids import derive_id, new_id
+from chassis.money import Money
+from chassis.problems import IdempotencyKeyReused, Problem
+from orders.errors import (
+    CartAlreadyOrdered,
+    CartEmpty,
+    CheckoutInterrupted,
+    CheckoutTookTooLong,
+    InsufficientStock,
+    PriceChanged,
+    TotalTooSmall,
+)
+from orders.models import CLOSED, ActorKind, Order, OrderItem, PaymentStatus
+from orders.neighbours import Cart, Neighbours, Offer
+from orders.order_numbers import free_number
+from orders.order_states import Actor, begin, find_order
+from orders.schemas import PlaceOrder, quote
+from orders.settings import OrdersSettings
+
+SMALLEST_PAYMENT = 100
+"""Minor units below which the payment provider refuses, unless there is nothing to pay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The order of this key, and whether it was there before this request."""
+
+    order: Order
+    replayed: bool
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request's way through the steps."""
+
+    order_id: UUID
+    user_id: UUID
+    wish: PlaceOrder
+    guest_token_hash: str | None
+    started_at: datetime | None = None
+    """The database's clock at step 1."""
+    seen: int = 0
+    """The newest order of the caller that step 2 knew of."""
+    hold: int | None = None
+    """What step 3 holds for us, as long as nobody else holds it anew."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """What was asked for; a field that is not given and one that is null are the same."""
+        return hashlib.sha256(self.wish.model_dump_json(exclude_none=True).encode()).digest()
+
+
+class OrderedMeanwhile(Exception):
+    """Between steps 2 and 5 another order was made of the same cart."""
+
+    def __init__(self, order_id: UUID) -> None:
+        super().__init__(str(order_id))
+        self.order_id = order_id
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """The process with those it works with."""
+
+    database: Database
+    neighbours: Neighbours
+    settings: OrdersSettings
+
+    async def place_order(
+        self, user_id: UUID, key: str, wish: PlaceOrder, *, guest_token_hash: str | None = None
+    ) -> Placed:
+        """Make the caller's cart an order, or find the one that this key has made. Raises the refusals of `errors`."""
+        attempt = Attempt(derive_id(user_id, key), user_id, wish, guest_token_hash)
+        if placed := await self._already_placed(attempt):
+            return placed
+        try:
+            return await self._place(attempt)
+        except Problem:
+            if placed := await self._already_placed(attempt):
+                return placed
+            await self._release(attempt)
+            raise
+
+    async def _already_placed(self, attempt: Attempt) -> Placed | None:
+        """Step 1, and the last look before any refusal."""
+        async with self.database.transaction() as session:
+            mine = exists().where(Order.id == attempt.order_id)
+            now, is_there = (await session.execute(select(db_now(), mine))).one()
+            attempt.started_at = attempt.started_at or now
+            order = await find_order(session, attempt.order_id) if is_there else None
+        if order is None:
+            return None
+        if order.fingerprint != attempt.fingerprint:
+            raise IdempotencyKeyReused("This key has made another order; choose a new key for a new order.")
+        return Placed(order, replayed=True)
+
+    async def _place(self, attempt: Attempt) -> Placed:
+        """Steps 2 to 5, and once more when somebody ordered this cart meanwhile."""
+        address = await self._shipping_address(attempt)
+        for is_last in (False, True):
+            cart = await self._look_into_cart(attempt)
+            try:
+                offer = await self._reserve(attempt, cart)
+                items = self._check_total(attempt, offer)
+                return await self._write(attempt, cart, currency=offer.currency, items=items, address=address)
+            except OrderedMeanwhile as other:
+                if is_last:
+                    raise _already_ordered(other.order_id) from None
+                if placed := await self._already_placed(attempt):
+                    return placed
+                await self._release(attempt)
+            except DBAPIError as error:
+                # The commit may have happened all the same: only the database knows.
+                if placed := await self._already_placed(attempt):
+                    return placed
+                if not isinstance(error, IntegrityError):
+                    raise
+                raise await self._why_not_unique(cart) from None
+        raise AssertionError("the second round returns or raises")
+
+    async def _shipping_address(self, attempt: Attempt) -> dict[str, Any]:
+        """The address as it is now: the order keeps it, whatever becomes of the address book."""
+        wish = attempt.wish
+        if wish.shipping_address_id is not None:
+            return await self.neighbours.address(attempt.user_id, wish.shipping_address_id)
+        assert wish.shipping_address is not None  # noqa: S101 - the schema demands one of the two
+        return wish.shipping_address.model_dump()
+
+    async def _look_into_cart(self, attempt: Attempt) -> Cart:
+        """Step 2: what there is to order, after cart knows of everything ordered before."""
+        async with self.database.transaction() as session:
+            attempt.seen = await _newest_placement(session, attempt.user_id)
+            untold = await _orders_unknown_to_cart(session, attempt.user_id)
+        cart, told = await self.neighbours.cart_of(
+            attempt.user_id, untold=untold, guest_token_hash=attempt.guest_token_hash
+        )
+        async with self.database.transaction() as session:
+            await _cart_knows(session, told)
+            other = await _open_order_of(session, cart)
+        if other is not None:
+            raise _already_ordered(other)
+        if not cart.items:
+            raise CartEmpty("Put something into the cart, then order.")
+        return cart
+
+    async def _reserve(self, attempt: Attempt, cart: Cart) -> Offer:
+        """Step 3: hold everything, or learn what is missing."""
+        attempt.hold = None
+        try:
+            offer = await self.neighbours.hold(attempt.order_id, cart)
+        except InsufficientStock:
+            # What is missing may be what an order of this same cart holds; then that order is the better answer.
+            async with self.database.transaction() as session:
+                other = await session.scalar(_ordered_since(attempt, cart))
+            if other is not None:
+                raise OrderedMeanwhile(other) from None
+            raise
+        attempt.hold = offer.hold
+        return offer
+
+    def _check_total(self, attempt: Attempt, offer: Offer) -> list[OrderItem]:
+        """Step 4: the shopper pays what they were shown, and the provider takes it. The order's items."""
+        items = _items(offer)
+        totals = _totals(items)
+        expected = attempt.wish.expected_total
+        if expected is not None and expected != Money.of(totals["total"], offer.currency):
+            raise PriceChanged(
+                "Show the new total, then order with it as expected_total.",
+                quote=quote(items, totals, currency=offer.currency),
+            )
+        if 0 < totals["total"] < SMALLEST_PAYMENT:
+            total = Money.of(totals["total"], offer.currency)
+            raise TotalTooSmall("Add something to the cart, then order.", total=total.model_dump())
+        return items
+
+    async def _write(
+        self, attempt: Attempt, cart: Cart, *, currency: str, items: list[OrderItem], address: dict[str, Any]
+    ) -> Placed:
+        """Step 5: the order and its event, unless it is too late or somebody else was first."""
+        async with self.database.transaction() as session:
+            await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(str(cart.cart_id), 0))))
+            now = await self._still_right(session, attempt, cart)
+            order = self._order(attempt, cart, currency=currency, items=items, now=now)
+            order.shipping_address = address
+            order.number = await free_number(session)
+            await begin(session, order, actor=Actor(ActorKind.CUSTOMER, attempt.user_id))
+        return Placed(order, replayed=False)
+
+    async def _still_right(self, session: AsyncSession, attempt: Attempt, cart: Cart) -> datetime:
+        """The time of placing, once nobody else can place an order of this cart."""
+        mine = exists().where(Order.id == attempt.order_id)
+        other = _ordered_since(attempt, cart).scalar_subquery()
+        now, is_there, ordered = (await session.execute(select(db_now(), mine, other))).one()
+        if is_there:
+            raise CheckoutInterrupted("Repeat with the same Idempotency-Key.")
+        if ordered is not None:
+            raise OrderedMeanwhile(ordered)
+        limit = timedelta(seconds=self.settings.checkout_limit)
+        if attempt.started_at is None or now - attempt.started_at > limit:
+            raise CheckoutTookTooLong("Repeat with the same Idempotency-Key.")
+        moment: datetime = now
+        return moment
+
+    def _order(self, attempt: Attempt, cart: Cart, *, currency: str, items: list[OrderItem], now: datetime) -> Order:
+        totals = _totals(items)
+        is_free = totals["total"] == 0
+        billing = attempt.wish.billing_address
+        pay_by = now + timedelta(seconds=self.settings.pay_window)
+        return Order(
+            id=attempt.order_id,
+            user_id=attempt.user_id,
+            cart_id=cart.cart_id,
+            cart_version=cart.version,
+            fingerprint=attempt.fingerprint,
+            currency=currency,
+            **totals,
+            payment_status=PaymentStatus.PAID if is_free else PaymentStatus.UNPAID,
+            billing_address=billing.model_dump() if billing else None,
+            note=attempt.wish.note,
+            placed_at=now,
+            pay_by=pay_by,
+            deadline=pay_by + timedelta(seconds=self.settings.pay_grace),
+            paid_at=now if is_free else None,
+            items=items,
+        )
+
+    async def _why_not_unique(self, cart: Cart) -> Problem:
+        """What to answer when the database refused an order that is not there."""
+        async with self.database.transaction() as session:
+            other = await _open_order_of(session, cart)
+        return _already_ordered(other) if other else CheckoutInterrupted("Repeat with the same Idempotency-Key.")
+
+    async def _release(self, attempt: Attempt) -> None:
+        """Give back what this request holds, and nothing that another request of the same key has taken over."""
+        hold, attempt.hold = attempt.hold, None
+        if hold is not None:
+            await self.neighbours.release(attempt.order_id, hold=hold)
+
+
+def _already_ordered(order_id: UUID) -> CartAlreadyOrdered:
+    return CartAlreadyOrdered("See that order; to order again, fill the cart anew.", order_id=str(order_id))
+
+
+def _items(offer: Offer) -> list[OrderItem]:
+    return [
+        OrderItem(
+            id=new_id(),
+            position=position,
+            price_at_purchase=item.unit_price,
+            **item.model_dump(exclude={"unit_price"}),
+        )
+        for position, item in enumerate(offer.items)
+    ]
+
+
+def _totals(items: list[OrderItem]) -> dict[str, int]:
+    """Shipping, tax and discount have their place in every total, though nothing sets them yet."""
+    amounts = {"subtotal": sum(item.line_total for item in items), "discount": 0, "shipping": 0, "tax": 0}
+    total = amounts["subtotal"] - amounts["discount"] + amounts["shipping"] + amounts["tax"]
+    return {**amounts, "total": total}
+
+
+async def _newest_placement(session: AsyncSession, user_id: UUID) -> int:
+    return await session.scalar(select(func.max(Order.placement)).where(Order.user_id == user_id)) or 0
+
+
+async def _orders_unknown_to_cart(session: AsyncSession, user_id: UUID) -> Sequence[Order]:
+    query = select(Order).where(Order.user_id == user_id, Order.cart_knows.is_(False)).order_by(Order.placement)
+    return (await session.scalars(query.options(selectinload(Order.items)))).all()
+
+
+async def _cart_knows(session: AsyncSession, order_ids: Sequence[UUID]) -> None:
+    if order_ids:
+        await session.execute(update(Order).where(Order.id.in_(order_ids)).values(cart_knows=True))
+
+
+async def _open_order_of(session: AsyncSession, cart: Cart) -> UUID | None:
+    """The open order that emptied this cart, or that was made of this very version of it."""
+    of_this_version = (Order.cart_id == cart.cart_id) & (Order.cart_version == cart.version)
+    wanted = of_this_version if cart.items else Order.id == cart.taken_by
+    return await session.scalar(select(Order.id).where(wanted, Order.status.not_in(CLOSED)))
+
+
+def _ordered_since(attempt: Attempt, cart: Cart) -> Select[UUID]:
+    """The first order of this cart that step 2 did not know of."""
+    newer = select(Order.id).where(
+        Order.user_id == attempt.user_id,
+        Order.cart_id == cart.cart_id,
+        Order.placement > attempt.seen,
+        Order.id != attempt.order_id,
+    )
+    return newer.order_by(Order.placement).limit(1)

@@ -1,0 +1,173 @@
+"""What payments found out about the money, and what it means for the order.
+
+* `on_payment_captured`: money was taken. The attempt pays the order (`order.paid`), or the order was being cancelled
+  and it goes back at once (`order.cancelled`, `refund.requested`), or it comes too late, twice or in a wrong amount
+  and goes back without touching the order (`refund.requested`).
+* `on_payment_failed`: an attempt failed. The shopper may try again, so nothing moves.
+* `on_intent_closed`: the provider's last word, nothing was taken. A closing order ends: `order.expired` or
+  `order.cancelled`.
+* `on_refund_submitted`, `on_refund_processed`, `on_refund_failed`: money is on its way back, is back, or is not.
+
+`payment_status` copies what payments says and never decides a move; an older report does not overwrite a newer one.
+Each function returns whether anything changed.
+"""
+
+from uuid import UUID
+
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis.events import Reader
+from chassis.strict import Time
+from orders.events import RefundReason
+from orders.models import CloseReason, Order, PaymentStatus, Status
+from orders.order_states import Step, Trigger, advance, find_order, hold_for_review, move_for, state_of
+
+OWES_GOODS = (Status.PAID, Status.SHIPPED, Status.DELIVERED)
+
+
+class PaymentReport(Reader):
+    """Anything payments says about an order; reports of one payment are numbered."""
+
+    order_id: UUID
+    payment_version: int
+
+
+class PaymentCaptured(PaymentReport):
+    """Money was taken by this attempt."""
+
+    payment_id: UUID
+    attempt_id: UUID
+    amount: int
+    currency: str
+    captured_at: Time
+
+
+class PaymentFailed(PaymentReport):
+    """This attempt took no money."""
+
+    attempt_id: UUID
+
+
+class IntentClosed(PaymentReport):
+    """No attempt took money, and none will any more."""
+
+
+class RefundReport(PaymentReport):
+    """How a refund stands, and the sums of its payment."""
+
+    refund_id: UUID
+    captured_total: int
+    refunded_total: int
+
+
+async def on_payment_captured(session: AsyncSession, captured: PaymentCaptured) -> bool:
+    """T3, T5, T6, T11 or T12, whichever the order's state and the amount call for."""
+    order, step = await advance(session, captured.order_id, lambda order: decide_capture(order, captured))
+    if order is None:
+        return False
+    shown = await _show(session, order, captured, status=PaymentStatus.PAID)
+    if step is not None and step.move.trigger is Trigger.CAPTURE_MISMATCHED:
+        await hold_for_review(session, order, why="captured amount or currency differs from the order's")
+    await _review_when_refunded(session, order)
+    return step is not None or shown
+
+
+def decide_capture(order: Order, captured: PaymentCaptured) -> Step | None:
+    """What a capture means for an order; nothing when it was reported before."""
+    attempt_id = captured.attempt_id
+    if attempt_id == order.paying_attempt_id or attempt_id in order.returned_attempts:
+        return None
+    state = state_of(order)
+    if (captured.amount, captured.currency) != (order.total, order.currency):
+        return _give_back(order, attempt_id, Trigger.CAPTURE_MISMATCHED, RefundReason.MISMATCH)
+    move = move_for(state, Trigger.CAPTURED)
+    if move is None:
+        late = order.paying_attempt_id is None
+        reason = RefundReason.LATE_CAPTURE if late else RefundReason.DUPLICATE_CAPTURE
+        return _give_back(order, attempt_id, Trigger.CAPTURED_ELSEWHERE, reason)
+    changes: dict[str, object] = {"paying_attempt_id": attempt_id, "payment_id": captured.payment_id}
+    if move.after.status is Status.PAID:
+        changes |= {"close_reason": None, "closing_since": None}
+    missing = order.close_reason is CloseReason.OUT_OF_STOCK
+    reason = RefundReason.OUT_OF_STOCK if missing else RefundReason.CANCELLED
+    return Step(move=move, attempt_id=attempt_id, refund_reason=reason, changes=changes)
+
+
+def _give_back(order: Order, attempt_id: UUID, trigger: Trigger, reason: RefundReason) -> Step | None:
+    move = move_for(state_of(order), trigger)
+    if move is None:
+        return None
+    returned = [*order.returned_attempts, attempt_id]
+    return Step(move=move, attempt_id=attempt_id, refund_reason=reason, changes={"returned_attempts": returned})
+
+
+async def on_payment_failed(session: AsyncSession, failed: PaymentFailed) -> bool:
+    """Another attempt may follow until the order closes."""
+    order = await find_order(session, failed.order_id)
+    return order is not None and await _show(session, order, failed, status=order.payment_status)
+
+
+async def on_intent_closed(session: AsyncSession, closed: IntentClosed) -> bool:
+    """T7."""
+    _, step = await advance(session, closed.order_id, decide_intent_closed)
+    return step is not None
+
+
+def decide_intent_closed(order: Order) -> Step | None:
+    """Only an order that was waiting for this word ends by it."""
+    move = move_for(state_of(order), Trigger.PAYMENT_CLOSED)
+    return Step(move=move) if move else None
+
+
+async def on_refund_submitted(session: AsyncSession, refund: RefundReport) -> bool:
+    """The provider was asked to return money; until it has, the sums stand as they were."""
+    return await _refund_seen(session, refund, status=status_of_sums(refund))
+
+
+async def on_refund_processed(session: AsyncSession, refund: RefundReport) -> bool:
+    """Money is back at the shopper's bank."""
+    return await _refund_seen(session, refund, status=status_of_sums(refund))
+
+
+async def on_refund_failed(session: AsyncSession, refund: RefundReport) -> bool:
+    """Money that should go back did not; payments tries again or calls for people."""
+    return await _refund_seen(session, refund, status=PaymentStatus.REFUND_FAILED)
+
+
+def status_of_sums(refund: RefundReport) -> PaymentStatus:
+    """What the sums of a payment tell the shopper."""
+    if refund.refunded_total <= 0:
+        return PaymentStatus.PAID
+    is_all = refund.refunded_total >= refund.captured_total
+    return PaymentStatus.REFUNDED if is_all else PaymentStatus.PARTIALLY_REFUNDED
+
+
+async def _refund_seen(session: AsyncSession, refund: RefundReport, *, status: PaymentStatus) -> bool:
+    order = await find_order(session, refund.order_id)
+    if order is None:
+        return False
+    shown = await _show(session, order, refund, status=status)
+    await _review_when_refunded(session, order)
+    return shown
+
+
+async def _show(session: AsyncSession, order: Order, report: PaymentReport, *, status: PaymentStatus) -> bool:
+    """Copy what payments says, unless something newer was said before."""
+    statement = (
+        update(Order)
+        .where(Order.id == order.id, Order.payment_version < report.payment_version)
+        .values(payment_status=status, payment_version=report.payment_version)
+        .returning(Order.payment_status)
+        .execution_options(synchronize_session=False)
+    )
+    shown = (await session.execute(statement)).scalar_one_or_none()
+    if shown is not None:
+        order.payment_status = shown
+    return shown is not None
+
+
+async def _review_when_refunded(session: AsyncSession, order: Order) -> None:
+    """We owe goods for money that we have given back: only a person can tell what is meant."""
+    if order.payment_status is PaymentStatus.REFUNDED and order.status in OWES_GOODS and not order.needs_review:
+        await hold_for_review(session, order, why="refunded in full without being cancelled")

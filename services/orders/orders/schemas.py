@@ -1,0 +1,298 @@
+"""The shapes of this service's requests and answers, and how an order becomes one."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from chassis.money import Money
+from chassis.pagination import PageQuery
+from chassis.strict import Answer, Id, QueryBool, QueryText, RequestBody, Time
+from orders.models import ActorKind, Order, OrderItem, OrderMove, PaymentStatus, Status
+
+ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
+PersonName = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True, pattern=ONE_LINE)]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=ONE_LINE)]
+ShortLine = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True, pattern=ONE_LINE)]
+PostalCode = Annotated[
+    str, StringConstraints(max_length=12, strip_whitespace=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9 \-]*$")
+]
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), Field(examples=["IN"])]
+Phone = Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$"), Field(examples=["+919876543210"])]
+Note = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
+
+
+class Address(RequestBody):
+    """Where goods or bills go."""
+
+    recipient_name: PersonName
+    line1: Line
+    line2: Line | None = None
+    city: ShortLine
+    state: ShortLine
+    postal_code: PostalCode
+    country: Country
+    phone: Phone | None = None
+
+
+class PlaceOrder(RequestBody):
+    """What a caller says about the order to be made of their cart; what is in it, the cart knows."""
+
+    shipping_address_id: Id | None = None
+    """An address of the caller's address book; or give `shipping_address`."""
+    shipping_address: Address | None = None
+    billing_address: Address | None = None
+    expected_total: Money | None = None
+    """The total the shopper was shown. When it is not the order's, nothing is ordered."""
+    note: Note | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one_address(self) -> Self:
+        if (self.shipping_address_id is None) == (self.shipping_address is None):
+            raise PydanticCustomError("one_address", "give either shipping_address_id or shipping_address")
+        return self
+
+
+class CancelOrder(RequestBody):
+    """Why an order is cancelled, if its canceller likes to say."""
+
+    reason: Note | None = None
+
+
+class ShipOrder(RequestBody):
+    """How the goods travel."""
+
+    carrier: ShortLine
+    tracking: ShortLine
+
+
+class OrderQuery(PageQuery):
+    """Which of my orders."""
+
+    status: Status | None = None
+
+
+class AdminOrderQuery(PageQuery):
+    """Which of all orders."""
+
+    number: QueryText | None = None
+    """An order number as people say it: case, spaces and hyphens do not matter."""
+    user_id: Id | None = None
+    status: Status | None = None
+    placed_from: Time | None = None
+    placed_before: Time | None = None
+    needs_review: QueryBool | None = None
+
+
+class OrderItemView(Answer):
+    """A row of an order."""
+
+    id: Id
+    variant_id: Id
+    product_id: Id
+    sku: str
+    name: str
+    image_url: str | None
+    quantity: int
+    price_at_purchase: Money
+    line_total: Money
+
+
+class Totals(Answer):
+    """What is charged, and how it comes about."""
+
+    subtotal: Money
+    discount: Money
+    shipping: Money
+    tax: Money
+    total: Money
+
+
+class AddressView(Answer):
+    """An address as it was when the order was placed."""
+
+    recipient_name: str
+    line1: str
+    line2: str | None = None
+    city: str
+    state: str
+    postal_code: str
+    country: str
+    phone: str | None = None
+
+
+class Tracking(Answer):
+    """How the goods travel."""
+
+    carrier: str
+    number: str
+
+
+class OrderView(Answer):
+    """An order as its owner sees it."""
+
+    id: Id
+    number: str
+    status: Status
+    payment_status: PaymentStatus
+    currency: str
+    items: list[OrderItemView]
+    totals: Totals
+    shipping_address: AddressView
+    billing_address: AddressView | None
+    note: str | None
+    placed_at: Time
+    pay_by: Time
+    paid_at: Time | None
+    shipped_at: Time | None
+    delivered_at: Time | None
+    closed_at: Time | None
+    tracking: Tracking | None
+
+
+class AdminOrderView(OrderView):
+    """An order as staff see it."""
+
+    user_id: Id
+    version: int
+    close_reason: str | None
+    needs_review: bool
+    stock_committed_at: Time | None
+
+
+class OrderPage(Answer):
+    """A page of orders, newest first."""
+
+    items: list[OrderView]
+    next_cursor: str | None
+    total: int | None = None
+    total_is_capped: bool | None = None
+
+
+class AdminOrderPage(Answer):
+    """A page of orders, newest first."""
+
+    items: list[AdminOrderView]
+    next_cursor: str | None
+    total: int | None = None
+    total_is_capped: bool | None = None
+
+
+class Event(Answer):
+    """One thing that happened to an order."""
+
+    at: Time
+    from_status: Status | None
+    to_status: Status
+    cause: str
+    actor: ActorKind
+    note: str | None
+
+
+class AdminEvent(Event):
+    """One thing that happened to an order, with who did it."""
+
+    move: str
+    version: int
+    actor_id: Id | None
+    attempt_id: Id | None
+
+
+class Timeline(Answer):
+    """Everything that happened to an order, first to last."""
+
+    items: list[Event]
+
+
+class AdminTimeline(Answer):
+    """Everything that happened to an order, first to last."""
+
+    items: list[AdminEvent]
+
+
+class InternalOrder(Answer):
+    """What payments and catalog ask about an order."""
+
+    id: Id
+    number: str
+    user_id: Id
+    status: Status
+    is_closed: bool
+    total: int
+    currency: str
+    placed_at: Time
+    pay_by: Time
+    version: int
+    was_paid: bool
+
+
+def order_view(order: Order) -> OrderView:
+    """The order for its owner. Its `items` must be loaded."""
+    return OrderView.model_validate(_owner_fields(order))
+
+
+def admin_order_view(order: Order) -> AdminOrderView:
+    """The order for staff. Its `items` must be loaded."""
+    names = ("user_id", "version", "close_reason", "needs_review", "stock_committed_at")
+    return AdminOrderView.model_validate(
+        {**_owner_fields(order), **{name: getattr(order, name) for name in names}},
+    )
+
+
+def _owner_fields(order: Order) -> dict[str, Any]:
+    def money(amount: int) -> Money:
+        return Money.of(amount, order.currency)
+
+    names = (
+        "id", "number", "status", "payment_status", "currency", "billing_address", "note", "shipping_address",
+        "placed_at", "pay_by", "paid_at", "shipped_at", "delivered_at", "closed_at",
+    )  # fmt: skip
+    amounts = ("subtotal", "discount", "shipping", "tax", "total")
+    tracking = Tracking(carrier=order.carrier, number=order.tracking) if order.carrier and order.tracking else None
+    return {
+        **{name: getattr(order, name) for name in names},
+        "items": [_item_view(item, order.currency) for item in order.items],
+        "totals": {name: money(getattr(order, name)) for name in amounts},
+        "tracking": tracking,
+    }
+
+
+def _item_view(item: OrderItem, currency: str) -> dict[str, Any]:
+    names = ("id", "variant_id", "product_id", "sku", "name", "image_url", "quantity")
+    return {
+        **{name: getattr(item, name) for name in names},
+        "price_at_purchase": Money.of(item.price_at_purchase, currency),
+        "line_total": Money.of(item.line_total, currency),
+    }
+
+
+def timeline(moves: list[OrderMove]) -> Timeline:
+    """The history for the owner: who did it is told by kind only."""
+    return Timeline(items=[Event.model_validate(_event_fields(move)) for move in moves])
+
+
+def admin_timeline(moves: list[OrderMove]) -> AdminTimeline:
+    """The history for staff."""
+    names = ("move", "version", "actor_id", "attempt_id")
+    return AdminTimeline(
+        items=[
+            AdminEvent.model_validate({**_event_fields(move), **{name: getattr(move, name) for name in names}})
+            for move in moves
+        ]
+    )
+
+
+def _event_fields(move: OrderMove) -> dict[str, Any]:
+    names = ("at", "from_status", "to_status", "cause", "note")
+    return {**{name: getattr(move, name) for name in names}, "actor": move.actor_kind}
+
+
+def quote(items: list[OrderItem], totals: dict[str, int], *, currency: str) -> dict[str, Any]:
+    """Present prices, told when the total is not the one the shopper was shown."""
+    told = ("variant_id", "product_id", "sku", "name", "quantity", "price_at_purchase", "line_total")
+    views = [OrderItemView.model_construct(**_item_view(item, currency)).model_dump(mode="json") for item in items]
+    return {
+        "currency": currency,
+        "items": [{name: view[name] for name in told} for view in views],
+        "totals": {name: Money.of(amount, currency).model_dump() for name, amount in totals.items()},
+    }
