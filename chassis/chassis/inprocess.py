@@ -214,6 +214,7 @@ class _Queue:
                 get_logger().warning("consuming_paused", consumer=self.name, error=verdict.error)
                 self._paused_until = self._loop.time() + self._bus.pause
                 self._ready.appendleft(delivery)
+                self._awake.set()
                 return
             await self._bus.store.settle(delivery.position, None if isinstance(verdict, Handled) else verdict)
             self._held.discard(delivery.position)

@@ -22,6 +22,8 @@ EVENTS = "haat.events"
 DEAD = "haat.dead"
 HEARTBEAT = 10
 PUBLISH_TIMEOUT = 5.0
+PREPARED_WITHIN = 30.0
+"""Seconds to declare and bind everything, a listener's `on_bound` included."""
 
 LOST = (AMQPError, PAMQPException, OSError, RuntimeError, TimeoutError)
 """What aio-pika raises when a connection or channel is gone."""
@@ -61,12 +63,14 @@ class Session:
                 connection = await aio_pika.connect(self._url, timeout=5, client_properties=properties)
                 connection.close_callbacks.add(self._on_close)
                 try:
-                    await self._prepare(connection)
+                    async with asyncio.timeout(PREPARED_WITHIN):
+                        await self._prepare(connection)
                     self.is_up, pause = True, 0.1
                     await self._stay(connection)
                 finally:
                     self.is_up = False
-                    await connection.close()
+                    async with asyncio.timeout(3):  # a frozen broker does not answer a farewell
+                        await connection.close()
             except Exception as error:  # noqa: BLE001 - whatever ended the connection, a new one is the cure
                 get_logger().warning("broker_connection_lost", connection=self._name, error=repr(error))
             pause = min(pause * 2, 5.0)
