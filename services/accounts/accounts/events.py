@@ -37,8 +37,8 @@ class SessionRevoked(Event):
     session_id: UUID
     user_id: UUID
     revoked_at: Time
-    expires_at: Time
-    """When the last access token of the session has expired."""
+    expires_at: int
+    """Unix second in which the last access token of the session has expired."""
 
 
 EVENTS: tuple[type[Event], ...] = (UserRegistered, UserSignedIn, SessionRevoked)

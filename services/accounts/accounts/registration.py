@@ -25,6 +25,7 @@ from accounts.hashing import PasswordHashing
 from accounts.models import Address, User
 from accounts.password_rules import refuse_weak
 from accounts.schemas import Registration
+from accounts.settings import AccountsSettings
 from accounts.throttling import address_key
 from accounts.tokens import TokenPair, open_session
 from chassis.database import Database
@@ -100,22 +101,21 @@ class DemoUsersRefused(RuntimeError):
     """Users with a published password belong into the demo only."""
 
 
-async def ensure_demo_users(database: Database, *, env: str, hashing: PasswordHashing | None = None) -> None:
+async def ensure_demo_users(database: Database, *, env: str | None = None) -> None:
     """Make the demo's users where they are missing, the customer with an address. Raises DemoUsersRefused."""
-    if env != "demo":
-        raise DemoUsersRefused(f"Demo users are made when HAAT_ENV is demo, not {env}.")
+    if (env or AccountsSettings().env) == "production":
+        raise DemoUsersRefused("Users whose password is published are not made in production.")
     emails = [user.email for user in DEMO_USERS]
     async with database.transaction() as session:
         known = set(await session.scalars(select(User.email).where(User.email.in_(emails))))
     missing = [user for user in DEMO_USERS if user.email not in known]
     if not missing:
         return
-    pool = hashing or PasswordHashing(threads=2, queue=len(missing))
+    hashing = PasswordHashing(threads=2, queue=len(missing))
     try:
-        hashes = await asyncio.gather(*(pool.hash(DEMO_PASSWORD) for _ in missing))
+        hashes = await asyncio.gather(*(hashing.hash(DEMO_PASSWORD) for _ in missing))
     finally:
-        if hashing is None:
-            pool.close()
+        hashing.close()
     async with database.transaction() as session:
         for user, password_hash in zip(missing, hashes, strict=True):
             await _add_demo_user(session, user, password_hash=password_hash)

@@ -7,6 +7,7 @@ a client whose answer was lost can be told the same successor again without it b
 import base64
 import hashlib
 import hmac
+import math
 import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -112,7 +113,7 @@ async def end_sessions(session: AsyncSession, *which: ColumnElement[bool], reaso
             session_id=session_id,
             user_id=user_id,
             revoked_at=ended_at,
-            expires_at=ended_at + issuer.revocation_lifetime,
+            expires_at=math.ceil((ended_at + issuer.revocation_lifetime).timestamp()),
         )
         await record(session, revoked, subject=session_id, sequence=2)
     return len(rows)

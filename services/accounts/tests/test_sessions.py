@@ -118,6 +118,8 @@ async def test_signing_out_ends_this_session_and_no_other(accounts: Harness, ash
     assert event.data["session_id"] == session_of(asha) == str(row["id"])
     assert event.data["user_id"] == asha.id
     assert event.data["revoked_at"] == format_time(row["ended_at"])
+    last_token = jwt.decode(asha.tokens["access_token"], options={"verify_signature": False})
+    assert event.data["expires_at"] >= last_token["exp"]
 
 
 async def test_the_gateway_learns_which_sessions_to_refuse_and_for_how_long(accounts: Harness, asha: Any) -> None:

@@ -1,4 +1,4 @@
-"""Guessing passwords gets slower and slower, for known and unknown accounts alike, and nobody is locked out for good."""
+"""Guessing gets slower and slower, for known and unknown accounts alike, and nobody is locked out for good."""
 
 import asyncio
 from typing import Any
