@@ -10,7 +10,7 @@ from chassis.clients import Upstreams
 from chassis.telemetry import request_id, service_name
 from gateway.access_log import AccessLog
 from gateway.exchange import Exchange
-from gateway.headers import AnswerHead, Headers
+from gateway.headers import AnswerHead
 from gateway.policy import Policy
 from gateway.routes import GATEWAY
 from gateway.steps import Forward, Head, Outcome, Plan, Refuse, Wait
@@ -53,7 +53,7 @@ class AsgiShell:
         if isinstance(step, Forward):
             await self._forward(step.plan, head, receive, send, started=started)
             return
-        await _answer(step.head, step.body, head, receive, send)
+        await _answer(step.head, step.body, send, keep=await _is_read(head, receive))
         code = step.problem.code if isinstance(step, Refuse) else ""
         self._access_log.record(
             step.context,
@@ -74,7 +74,8 @@ class AsgiShell:
             outcome = await exchange.run()
             if exchange.refusal is not None:
                 refusal = exchange.refusal
-                await _answer(refusal.head, refusal.body, head, receive, send)
+                keep = exchange.has_read_body or await _is_read(head, receive)
+                await _answer(refusal.head, refusal.body, send, keep=keep)
                 exchange.status, exchange.size = refusal.head.status, len(refusal.body)
         finally:
             self._access_log.record(
@@ -116,22 +117,20 @@ def _head(scope: Scope) -> Head:
     )
 
 
-async def _answer(head: AnswerHead, body: bytes, request: Head, receive: Receive, send: Send) -> None:
-    """Send an answer of our own; what remains of the request's body is read away or its connection ended."""
-    headers: Headers = head.headers
-    if _has_body(request.headers) and not await _discard(request, receive):
-        headers = [*headers, (b"connection", b"close")]
+async def _answer(head: AnswerHead, body: bytes, send: Send, *, keep: bool) -> None:
+    """Send an answer of our own; without the request's whole body the connection cannot be kept."""
+    headers = head.headers if keep else [*head.headers, (b"connection", b"close")]
     await send({"type": "http.response.start", "status": head.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def _has_body(headers: Headers) -> bool:
-    return any(name in (b"content-length", b"transfer-encoding") and value != b"0" for name, value in headers)
-
-
-async def _discard(request: Head, receive: Receive) -> bool:
-    """Whether the rest of the body was read. Not for who waits for `100 Continue`: reading would send it."""
-    if any(name == b"expect" for name, _ in request.headers):
+async def _is_read(request: Head, receive: Receive) -> bool:
+    """Read away what remains of a body that is not wanted; whether that reached its end."""
+    names = {name for name, value in request.headers if value != b"0"}
+    if not names & {b"content-length", b"transfer-encoding"}:
+        return True
+    if b"expect" in names:
+        # Reading would send the `100 Continue` that was just refused.
         return False
     size = 0
     try:

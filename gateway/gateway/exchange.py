@@ -123,6 +123,11 @@ class Exchange:
         self.size = 0
         self.refusal: Refuse | None = None
 
+    @property
+    def has_read_body(self) -> bool:
+        """Whether nothing of the request remains to be read."""
+        return self._incoming.is_complete
+
     async def run(self) -> Outcome:
         """How it ended. A refusal that is still to be sent stands in `refusal`."""
         departure = Departure(self._incoming)

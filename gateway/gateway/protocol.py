@@ -216,13 +216,16 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._is_answering():
-            if self._in_body:
-                # The shell waits for a body that will never be whole.
-                self.transport.abort()
-            else:
+            if not self._in_body:
                 self.cycle.keep_alive = False
                 self.flow.pause_reading()
-            return
+                return
+            if self.cycle.response_started or self.pipeline:
+                self.transport.abort()
+                return
+            # The shell waits for a body that will never be whole: to it, the client has gone.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self.transport.write(_written(problem, self.server_state.default_headers))
         self._in_body = True
         self.finish()

@@ -1,0 +1,180 @@
+"""A running gateway on a real socket, and a policy without one."""
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chassis.auth import KeySet, TokenVerifier
+from chassis.clients import HttpUpstream, Upstream
+from chassis.runner import Listener, bind, serve
+from chassis.testing import FakeUpstream, Keys
+from gateway.addresses import ClientAddresses
+from gateway.app import Gateway, listeners
+from gateway.guards import Guard
+from gateway.limits import Allowance, Limits
+from gateway.origins import Origins
+from gateway.policy import Doorway, Policy
+from gateway.revocations import Revocations
+from gateway.routes import LimitClass, RouteTable
+from gateway.settings import GatewaySettings
+from gateway.testing import SERVICES, Front, LocalBus, RecordingService, eventually
+
+FrontFactory = Callable[..., AbstractAsyncContextManager[Front]]
+
+
+def accounts_stub(keys: Keys) -> FakeUpstream:
+    """What the gateway itself asks accounts."""
+    return FakeUpstream(
+        {
+            ("GET", "/.well-known/jwks.json"): lambda _request, _body: (200, json.loads(keys.user_jwks)),
+            ("GET", "/internal/sessions/revoked"): (200, {"items": []}),
+        }
+    )
+
+
+class Both:
+    """accounts for the gateway's own questions, a recording service for what clients ask."""
+
+    def __init__(self, own: Upstream, clients: Upstream) -> None:
+        self._own, self._clients = own, clients
+
+    async def send(self, request: Any) -> Any:
+        """Internal paths and keys to the stub."""
+        is_own = request.target.startswith((b"/internal/", b"/.well-known/"))
+        return await (self._own if is_own else self._clients).send(request)
+
+    async def close(self) -> None:
+        """Both."""
+        await self._clients.close()
+
+
+@pytest.fixture(scope="session")
+def front_factory(keys: Keys) -> FrontFactory:
+    """What starts a gateway; keyword arguments are settings, `protocol`, `routes`, and which services are `down`."""
+
+    @asynccontextmanager
+    async def start(
+        *,
+        protocol: str = "ours",
+        routes: RouteTable | None = None,
+        down: tuple[str, ...] = (),
+        **values: Any,
+    ) -> AsyncIterator[Front]:
+        services = {name: RecordingService() for name in SERVICES}
+        for service in services.values():
+            await service.start()
+        stub = accounts_stub(keys)
+        upstreams: dict[str, Upstream] = {name: HttpUpstream(service.url) for name, service in services.items()}
+        upstreams["accounts"] = Both(stub.upstream(), upstreams["accounts"])
+        for name in down:
+            await services[name].stop()
+        settings = GatewaySettings(
+            service_key=json.dumps(keys.service_key("gateway")),  # type: ignore[arg-type]  # read as a secret
+            **values,
+        )
+        local = LocalBus()
+        gateway = Gateway(settings, bus=local, upstreams=upstreams, routes=routes)
+        await gateway.start()
+        public, *_ = listeners(gateway)
+        listener: Listener = dataclasses.replace(public, bound=bind("127.0.0.1", 0), drain=1)
+        if protocol == "stock":
+            listener = dataclasses.replace(listener, http="httptools")
+        stopping = asyncio.Event()
+        serving = asyncio.create_task(serve([listener], stopping))
+        assert listener.bound is not None
+        front = Front(gateway, keys, local, listener.bound.getsockname()[1])
+        front.services, front.accounts = services, stub
+        try:
+            await eventually(lambda: all(gateway.readiness().values()))
+            yield front
+        finally:
+            await front.close()
+            stopping.set()
+            await serving
+            await gateway.stop()
+            for upstream in upstreams.values():
+                await upstream.close()
+            for name, service in services.items():
+                if name not in down:
+                    await service.stop()
+
+    return start
+
+
+@pytest.fixture(scope="session", params=["ours", "stock"])
+def protocol(request: pytest.FixtureRequest) -> str:
+    """Our protocol class, and uvicorn's own: the ASGI shell must hold under both."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+async def shared_front(front_factory: FrontFactory, protocol: str) -> AsyncIterator[Front]:
+    """A gateway with its default settings, started once."""
+    async with front_factory(protocol=protocol) as started:
+        yield started
+
+
+@pytest.fixture
+def front(shared_front: Front) -> Front:
+    """The shared gateway, its services well-behaved and with nothing seen."""
+    for service in shared_front.services.values():
+        service.forget()
+    return shared_front
+
+
+PolicyFactory = Callable[..., Policy]
+PLENTY = Allowance(100_000, 60)
+
+
+@pytest.fixture
+def policy_factory(keys: Keys) -> PolicyFactory:
+    """A policy without any socket near it."""
+
+    def make(
+        *,
+        origins: tuple[str, ...] = (),
+        proxies: tuple[str, ...] = (),
+        allowances: dict[LimitClass, Allowance] | None = None,
+        bad_tokens: Allowance = PLENTY,
+        guard: Guard | None = None,
+        key_set: KeySet | None = None,
+        is_https: bool = False,
+    ) -> Policy:
+        routes = RouteTable()
+        revocations = Revocations()
+        revocations.is_loaded = True
+        key_set = key_set or KeySet(document=keys.user_jwks)
+        return Policy(
+            doorway=Doorway(
+                hosts=frozenset({"localhost", "shop.example:8443"}),
+                origins=Origins(origins),
+                addresses=ClientAddresses(proxies),
+                is_https=is_https,
+            ),
+            routes=routes,
+            tokens=TokenVerifier(key_set, issuer="haat", audience="haat"),
+            revocations=revocations,
+            limits=Limits(allowances or {}, bad_tokens=bad_tokens),
+            guards={name: guard or Guard() for name in routes.services},
+        )
+
+    return make
+
+
+def corpus() -> list[dict[str, Any]]:
+    """The raw requests, as data."""
+    loaded: list[dict[str, Any]] = json.loads((Path(__file__).parent / "corpus.json").read_text())
+    return loaded
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test per raw request."""
+    if "case" in metafunc.fixturenames:
+        cases = corpus()
+        metafunc.parametrize("case", cases, ids=[case["name"] for case in cases])
