@@ -61,6 +61,7 @@ class Service:
         problems: Sequence[type[Problem]] = (),
         state: Mapping[str, Any] | None = None,
         keys: KeySet | None = None,
+        database: Database | None = None,
         caller_of: Callable[[Request], str | None] = caller_from_token,
         on_start: Sequence[Callable[[], Awaitable[None]]] = (),
         on_stop: Sequence[Callable[[], Awaitable[None]]] = (),
@@ -72,7 +73,7 @@ class Service:
         self.subscriptions = tuple(subscriptions)
         self.caller_of = caller_of
         self.metrics = Metrics(self.name)
-        self.database = Database(settings)
+        self.database = database or Database(settings)
         self.keys = keys or self._key_set()
         self.tokens = TokenVerifier(self.keys, issuer=settings.token_issuer, audience=settings.token_audience)
         self.service_tokens = TokenVerifier(

@@ -1,0 +1,122 @@
+"""What a client sees of a payment."""
+
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis.database import db_now
+from chassis.money import Money
+from payments.attempts import totals
+from payments.errors import PaymentNotFound
+from payments.models import Attempt, Payment, PaymentStatus, ProviderOrder, Rank, Refund
+from payments.schemas import AttemptAnswer, CheckoutAnswer, PaymentAnswer, RefundAnswer
+from payments.settings import PaymentsSettings
+
+_PUBLIC = {
+    PaymentStatus.NEW: "preparing",
+    PaymentStatus.CREATING: "preparing",
+    PaymentStatus.OPEN: "open",
+    PaymentStatus.CLOSING: "closing",
+    PaymentStatus.CLOSED: "closed",
+}
+
+
+async def find_payment(session: AsyncSession, payment_id: UUID, *, user_id: UUID | None) -> Payment:
+    """A payment of this user, or anybody's for staff (None). Raises PaymentNotFound."""
+    payment = await session.get(Payment, payment_id)
+    if payment is None or payment.user_id is None or user_id not in (None, payment.user_id):
+        raise PaymentNotFound("There is no such payment among yours.")
+    return payment
+
+
+async def payment_of_order(session: AsyncSession, order_id: UUID, *, user_id: UUID | None) -> Payment | None:
+    """The payment of an order, if this user may see it."""
+    payment = await session.scalar(select(Payment).where(Payment.order_id == order_id))
+    if payment is None or payment.user_id is None or user_id not in (None, payment.user_id):
+        return None
+    return payment
+
+
+async def describe(session: AsyncSession, payment: Payment, settings: PaymentsSettings) -> PaymentAnswer:
+    """The payment with its attempts, refunds and, while it can be paid, what checkout.js needs."""
+    captured, refunded, _pending = await totals(session, payment)
+    attempts = await session.scalars(
+        select(Attempt).where(Attempt.payment_id == payment.id).order_by(Attempt.first_seen_at)
+    )
+    return PaymentAnswer(
+        id=payment.id,
+        order_id=payment.order_id,
+        status=_status(payment, captured=captured, refunded=refunded),
+        amount=Money.of(payment.amount, payment.currency),
+        captured=Money.of(captured, payment.currency),
+        refunded=Money.of(refunded, payment.currency),
+        provider="razorpay",
+        checkout=await _checkout(session, payment, settings),
+        attempts=[_attempt(attempt) for attempt in attempts],
+        refunds=await describe_refunds(session, payment),
+    )
+
+
+def _status(payment: Payment, *, captured: int, refunded: int) -> str:
+    if payment.status is not PaymentStatus.SETTLED:
+        return _PUBLIC[payment.status]
+    if refunded == 0:
+        return "captured"
+    return "refunded" if refunded >= captured else "partially_refunded"
+
+
+async def _checkout(session: AsyncSession, payment: Payment, settings: PaymentsSettings) -> CheckoutAnswer | None:
+    if payment.status is not PaymentStatus.OPEN or payment.pay_by is None:
+        return None
+    orders = select(ProviderOrder.provider_order_id).where(
+        ProviderOrder.payment_id == payment.id, db_now() < payment.pay_by
+    )
+    provider_order_id = await session.scalar(orders.order_by(ProviderOrder.first_seen_at).limit(1))
+    if provider_order_id is None:
+        return None
+    page = settings.simulator_page_url
+    return CheckoutAnswer(
+        key_id=settings.razorpay_key_id,
+        razorpay_order_id=provider_order_id,
+        amount=Money.of(payment.amount, payment.currency),
+        currency=payment.currency,
+        expires_at=payment.pay_by,
+        page_url=f"{page}/{provider_order_id}" if page else None,
+    )
+
+
+def _attempt(attempt: Attempt) -> AttemptAnswer:
+    error = None
+    if attempt.error_code or attempt.error_description:
+        error = {"code": attempt.error_code, "description": attempt.error_description}
+    return AttemptAnswer(
+        provider_payment_id=attempt.provider_payment_id,
+        status=Rank(attempt.rank).name.lower(),
+        method=attempt.method,
+        amount=Money.of(attempt.amount, attempt.currency),
+        error=error,
+        created_at=attempt.first_seen_at,
+    )
+
+
+async def describe_refunds(session: AsyncSession, payment: Payment) -> list[RefundAnswer]:
+    """Every refund of a payment, oldest first."""
+    refunds = (
+        select(Refund)
+        .join(Attempt, Attempt.id == Refund.attempt_id)
+        .where(Attempt.payment_id == payment.id)
+        .order_by(Refund.created_at)
+    )
+    return [describe_refund(refund, payment.currency) for refund in await session.scalars(refunds)]
+
+
+def describe_refund(refund: Refund, currency: str) -> RefundAnswer:
+    """One refund."""
+    return RefundAnswer(
+        id=refund.id,
+        amount=Money.of(refund.amount, currency),
+        status=refund.status,
+        reason=refund.reason,
+        created_at=refund.created_at,
+    )

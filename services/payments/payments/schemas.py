@@ -1,0 +1,97 @@
+"""Bodies that clients send and receive."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field
+
+from chassis.money import Money
+from chassis.strict import Answer, Id, QueryParams, RequestBody, Time, text
+
+
+class PaymentRequest(RequestBody):
+    """Which order to pay."""
+
+    order_id: Id
+
+
+class Handshake(RequestBody):
+    """What the provider's checkout returned."""
+
+    razorpay_order_id: Annotated[str, Field(pattern=r"^order_[A-Za-z0-9]{14}$")]
+    razorpay_payment_id: Annotated[str, Field(pattern=r"^pay_[A-Za-z0-9]{14}$")]
+    razorpay_signature: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RefundRequest(RequestBody):
+    """How much to give back and why; everything that is left when no amount is given."""
+
+    amount: Money | None = None
+    reason: text(1, 200)  # type: ignore[valid-type]  # a type made for these bounds
+
+
+class PaymentQuery(QueryParams):
+    """Of which order."""
+
+    order_id: Id
+
+
+class AttemptAnswer(Answer):
+    """One try to pay."""
+
+    provider_payment_id: str
+    status: str
+    method: str | None
+    amount: Money
+    error: dict[str, Any] | None
+    created_at: Time
+
+
+class RefundAnswer(Answer):
+    """Money on its way back."""
+
+    id: UUID
+    amount: Money
+    status: str
+    reason: str
+    created_at: Time
+
+
+class CheckoutAnswer(Answer):
+    """What checkout.js needs; `page_url` is the simulator's page in the demo."""
+
+    key_id: str
+    razorpay_order_id: str
+    amount: Money
+    currency: str
+    expires_at: Time
+    page_url: str | None
+
+
+class PaymentAnswer(Answer):
+    """The money of one order."""
+
+    id: UUID
+    order_id: UUID
+    status: str
+    amount: Money
+    captured: Money
+    refunded: Money
+    provider: str
+    checkout: CheckoutAnswer | None
+    attempts: list[AttemptAnswer]
+    refunds: list[RefundAnswer]
+
+
+class PaymentList(Answer):
+    """None or one payment."""
+
+    items: list[PaymentAnswer]
+    next_cursor: str | None = None
+
+
+class RefundList(Answer):
+    """All refunds of a payment, oldest first."""
+
+    items: list[RefundAnswer]
+    next_cursor: str | None = None
