@@ -79,7 +79,12 @@ _USER = access("user")
 _ADMIN = access("admin")
 
 
-@keys_router.get("/.well-known/jwks.json", openapi_extra=access("all"), response_class=Response)
+@keys_router.get(
+    "/.well-known/jwks.json",
+    openapi_extra=access("all"),
+    response_class=Response,
+    responses={200: {"description": "A JSON Web Key Set (RFC 7517).", "content": {"application/jwk-set+json": {}}}},
+)
 async def read_public_keys(request: Request) -> Response:
     """The public keys that access tokens are verified with."""
     return Response(

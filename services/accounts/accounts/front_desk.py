@@ -40,6 +40,7 @@ def front_desk(settings: AccountsSettings, keys: SigningKeys) -> FrontDesk:
         throttle=Throttle(
             free_per_account=settings.free_attempts_per_account,
             free_per_address=settings.free_attempts_per_address,
+            first_delay=settings.first_delay,
             longest_delay=settings.longest_delay,
             half_life=settings.attempts_half_life,
         ),

@@ -40,6 +40,8 @@ class AccountsSettings(ServiceSettings):
     """Failed sign-ins of one account before the next has to wait."""
     free_attempts_per_address: int = 100
     """Failed sign-ins, or registrations of a taken e-mail, from one address before the next has to wait."""
+    first_delay: int = 1
+    """Seconds the first attempt beyond the free ones waits; each further failure doubles it."""
     longest_delay: int = 300
     """Seconds that nobody waits longer than, however many attempts failed."""
     attempts_half_life: int = 900

@@ -28,13 +28,13 @@ _COUNT = text("""
             * power(0.5, extract(epoch FROM clock_timestamp() - counter.counted_at) / CAST(:half_life AS float)),
         counted_at = clock_timestamp()
     WHERE round(counter.failures) < :free OR clock_timestamp() >= counter.counted_at + interval '1 second'
-        * least(CAST(:longest AS float), power(2, least(round(counter.failures) - :free, 30)))
+        * least(CAST(:longest AS float), :first * power(2, least(round(counter.failures) - :free, 30)))
     RETURNING failures
 """)
 
 _WAIT = text("""
     SELECT ceil(extract(epoch FROM counted_at - clock_timestamp())
-        + least(CAST(:longest AS float), power(2, least(round(failures) - :free, 30))))
+        + least(CAST(:longest AS float), :first * power(2, least(round(failures) - :free, 30))))
     FROM attempt_counters WHERE key = :key AND round(failures) >= :free
 """)
 
@@ -47,6 +47,7 @@ class Throttle:
 
     free_per_account: int
     free_per_address: int
+    first_delay: int
     longest_delay: int
     half_life: int
 
@@ -61,15 +62,19 @@ class Throttle:
             await self._count(session, account, free=self.free_per_account)
 
     async def _count(self, session: AsyncSession, key: bytes, *, free: int) -> None:
-        limits = {"key": key, "free": free, "longest": self.longest_delay}
+        limits = self._limits(key, free=free)
         counted = await session.execute(_COUNT, {**limits, "half_life": self.half_life})
         if counted.first() is None:
             raise TooManyAttempts(retry_after=max(1, int(await session.scalar(_WAIT, limits) or 1)))
 
+    def _limits(self, key: bytes, *, free: int) -> dict[str, bytes | int]:
+        return {"key": key, "free": free, "first": self.first_delay, "longest": self.longest_delay}
+
     async def refuse_waiting(self, session: AsyncSession, *, address: bytes | None) -> None:
         """Raises TooManyAttempts while the address has to wait; counts nothing."""
-        limits = {"key": address, "free": self.free_per_address, "longest": self.longest_delay}
-        wait = await session.scalar(_WAIT, limits) if address is not None else None
+        if address is None:
+            return
+        wait = await session.scalar(_WAIT, self._limits(address, free=self.free_per_address))
         if wait is not None and wait > 0:
             raise TooManyAttempts(retry_after=int(wait))
 

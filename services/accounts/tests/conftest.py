@@ -60,7 +60,8 @@ def secrets(keys: Keys) -> dict[str, str]:
 
 @pytest.fixture
 async def accounts(service_factory: ServiceFactory, secrets: dict[str, str]) -> AsyncIterator[Harness]:
-    async with service_factory(AccountsSettings, build, **secrets) as harness:
+    """accounts, with a first delay that a slow machine does not outlast between two attempts."""
+    async with service_factory(AccountsSettings, build, **secrets, first_delay=30) as harness:
         yield harness
 
 
