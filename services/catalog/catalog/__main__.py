@@ -1,7 +1,8 @@
-"""`python -m catalog [serve | migrate | openapi]`."""
+"""`python -m catalog [serve | migrate | openapi | seed]`."""
 
 from catalog.app import build
+from catalog.demo import seed_command
 from catalog.settings import CatalogSettings
 from chassis.service import main
 
-main(CatalogSettings, build)
+main(CatalogSettings, build, {"seed": seed_command})

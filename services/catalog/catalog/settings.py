@@ -22,3 +22,5 @@ class CatalogSettings(ServiceSettings):
     """Seconds after which a hold that no order has confirmed is questioned."""
     hold_expires_after: Annotated[float, Field(gt=0)] = 90 * 60.0
     """Seconds after which a confirmed hold is questioned: by then its order has been paid or closed."""
+    seed_size: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """How many products `python -m catalog seed` fills in; 0 for the demo shop of some 300."""

@@ -45,7 +45,9 @@ class Shop:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def product(self, name: str = "Cotton Kurta", *, category: str | None = None, **fields: Any) -> dict[str, Any]:
+    async def product(
+        self, name: str = "Cotton Kurta", *, category: str | None = None, **fields: Any
+    ) -> dict[str, Any]:
         """A new product; by default one variant of 499 rupees with ten on hand."""
         category = category or (await self.category(f"{name} things"))["id"]
         body = {"name": name, "category_id": category, "variants": [self.variant()], **fields}
@@ -62,8 +64,16 @@ class Shop:
     async def variants(self, *stocks: int) -> list[UUID]:
         """One product for each stock given; the ids of their variants, in the order of locks."""
         category = (await self.category())["id"]
-        made = [await self.product(f"Thing {stock}", category=category, variants=[self.variant(stock=stock)]) for stock in stocks]
+        made = [
+            await self.product(f"Thing {stock}", category=category, variants=[self.variant(stock=stock)])
+            for stock in stocks
+        ]
         return [UUID(product["variants"][0]["id"]) for product in made]
+
+    @staticmethod
+    def first(product: dict[str, Any]) -> UUID:
+        """The id of a product's first variant."""
+        return UUID(product["variants"][0]["id"])
 
     async def adjust(self, variant_id: Any, delta: int, *, key: str | None = None) -> httpx.Response:
         """Add to what is on hand."""
@@ -84,7 +94,9 @@ class Shop:
             f"/internal/reservations/{order_id}", params={"hold": hold}, headers=self.harness.as_service("orders")
         )
 
-    async def order_event(self, name: str, order_id: UUID, items: dict[UUID, int] | None = None, **options: Any) -> None:
+    async def order_event(
+        self, name: str, order_id: UUID, items: dict[UUID, int] | None = None, **options: Any
+    ) -> None:
         """An event of orders: "placed", "paid", "cancelled" or "expired"."""
         rows = [{"variant_id": str(key), "quantity": quantity} for key, quantity in (items or {}).items()]
         await self.harness.deliver(
@@ -108,6 +120,23 @@ class Shop:
         (row,) = rows
         confirmed = row["status"] == "held" and row["confirmed_at"] is not None
         return f"{row['status']}{' confirmed' if confirmed else ''}{' closed' if row['is_closed'] else ''}"
+
+    async def broken_invariants(self) -> list[Any]:
+        """Variants at which I1, I2 or I3 of checkout.md does not hold."""
+        return await self.harness.fetch("""
+            SELECT level.variant_id, level.on_hand, level.reserved, held.quantity, moved.delta
+            FROM stock_levels level
+            CROSS JOIN LATERAL (
+                SELECT coalesce(sum(item.quantity), 0) AS quantity
+                FROM reservation_items item JOIN reservations USING (order_id)
+                WHERE item.variant_id = level.variant_id AND status = 'held'
+            ) AS held
+            CROSS JOIN LATERAL (
+                SELECT coalesce(sum(delta), 0) AS delta FROM stock_movements WHERE variant_id = level.variant_id
+            ) AS moved
+            WHERE NOT (level.reserved BETWEEN 0 AND level.on_hand)
+                OR level.reserved <> held.quantity OR level.on_hand <> moved.delta
+        """)
 
     async def told(self, *types: str) -> list[dict[str, Any]]:
         """The data of the events of these types, in order."""
