@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cart import catalog_copy, contents, items, merging
-from cart.contents import Contents
+from cart.contents import Document
+from cart.merging import Opened
 from cart.models import new_guest_cart
 from cart.schemas import AddItem, Cart, ChangeItem, MergeCart
 from cart.settings import CartSettings
@@ -67,9 +68,8 @@ async def read_cart(request: Request, shopper: Reading, database: Db) -> Respons
     seen = await contents.read(database, user_id=shopper.user_id, token_hash=shopper.token_hash, currency=currency)
     if seen.guest_waits:
         async with database.transaction() as session:
-            await merging.open_cart(session, user_id=shopper.user_id, token_hash=shopper.token_hash)
-            seen = await _contents(request, session, shopper)
-    return _answer(request, shopper, seen)
+            return await _answer(request, shopper, await _open(session, shopper))
+    return _response(request, shopper, seen.document)
 
 
 @router.post(
@@ -81,19 +81,20 @@ async def read_cart(request: Request, shopper: Reading, database: Db) -> Respons
 )
 async def add_item(request: Request, body: AddItem, shopper: Writing, database: Db, key: IdempotencyKey) -> Response:
     """Add a variant; one that is in the cart already adds up. A newcomer gets a cart and its token."""
-    await catalog_copy.make_known(database, request.app.state.catalog, body.variant_id)
+    offer = await catalog_copy.find_offer(database, request.app.state.catalog, body.variant_id)
     async with database.transaction() as session:
-        cart = await merging.open_cart(session, user_id=shopper.user_id, token_hash=shopper.token_hash)
-        token = None
+        opened = await _open(session, shopper)
+        cart, token = opened.cart, None
         if cart is None:
             token = new_token()
             cart = new_guest_cart(session, hash_token(token))
-            shopper = Shopper(user_id=None, token=token, by_cookie=False)
+            opened, shopper = Opened(cart, []), Shopper(None, token, by_cookie=False)
+        # A newcomer is no known caller: the token, of which nobody may keep more than the hash, is in the answer.
         attempt = await _attempt(request, shopper, key) if key and token is None else None
         if attempt is not None and (stored := await claim(session, attempt)) is not None:
             return stored
-        await items.add(session, cart, variant_id=body.variant_id, quantity=body.quantity)
-        response = _answer(request, shopper, await _contents(request, session, shopper), status=201)
+        items.add(cart, offer, quantity=body.quantity)
+        response = await _answer(request, shopper, opened, status=201)
         if attempt is not None:
             await remember(session, attempt, response)
     if token is not None:
@@ -104,25 +105,25 @@ async def add_item(request: Request, body: AddItem, shopper: Writing, database: 
 @router.patch("/cart/items/{item_id}", response_model=Cart, openapi_extra=access("all") | _GUEST)
 async def change_item(request: Request, item_id: Id, body: ChangeItem, shopper: Writing, session: Session) -> Response:
     """Set the quantity of an item."""
-    cart = await merging.open_cart(session, user_id=shopper.user_id, token_hash=shopper.token_hash)
-    await items.change(session, cart, item_id=item_id, quantity=body.quantity)
-    return _answer(request, shopper, await _contents(request, session, shopper))
+    opened = await _open(session, shopper)
+    items.change(opened.cart, item_id=item_id, quantity=body.quantity)
+    return await _answer(request, shopper, opened)
 
 
 @router.delete("/cart/items/{item_id}", response_model=Cart, openapi_extra=access("all") | _GUEST)
 async def remove_item(request: Request, item_id: Id, shopper: Writing, session: Session) -> Response:
     """Take an item out."""
-    cart = await merging.open_cart(session, user_id=shopper.user_id, token_hash=shopper.token_hash)
-    items.remove(cart, item_id=item_id)
-    return _answer(request, shopper, await _contents(request, session, shopper))
+    opened = await _open(session, shopper)
+    items.remove(opened.cart, item_id=item_id)
+    return await _answer(request, shopper, opened)
 
 
 @router.delete("/cart", response_model=Cart, openapi_extra=access("all") | _GUEST)
 async def clear_cart(request: Request, shopper: Writing, session: Session) -> Response:
     """Take everything out; the cart itself stays."""
-    cart = await merging.open_cart(session, user_id=shopper.user_id, token_hash=shopper.token_hash)
-    items.clear(cart)
-    return _answer(request, shopper, await _contents(request, session, shopper))
+    opened = await _open(session, shopper)
+    items.clear(opened.cart)
+    return await _answer(request, shopper, opened)
 
 
 @router.post("/cart/merge", response_model=Cart, openapi_extra=access("user") | _GUEST)
@@ -130,8 +131,7 @@ async def merge_cart(request: Request, shopper: Reading, session: Session, body:
     """Merge a guest's cart, by token in body, header or cookie, into the caller's: once, then the token is dead."""
     if body is not None and body.token is not None:
         shopper = Shopper(shopper.user_id, body.token, by_cookie=shopper.by_cookie and body.token == shopper.token)
-    await merging.open_cart(session, user_id=shopper.user_id, token_hash=shopper.token_hash)
-    return _answer(request, shopper, await _contents(request, session, shopper))
+    return await _answer(request, shopper, await _open(session, shopper))
 
 
 def _settings(request: Request) -> CartSettings:
@@ -139,11 +139,8 @@ def _settings(request: Request) -> CartSettings:
     return settings
 
 
-async def _contents(request: Request, session: AsyncSession, shopper: Shopper) -> Contents:
-    currency = _settings(request).currency
-    return await contents.read_within(
-        session, user_id=shopper.user_id, token_hash=shopper.token_hash, currency=currency
-    )
+async def _open(session: AsyncSession, shopper: Shopper) -> Opened:
+    return await merging.open_cart(session, user_id=shopper.user_id, token_hash=shopper.token_hash)
 
 
 async def _attempt(request: Request, shopper: Shopper, key: str) -> Attempt | None:
@@ -154,11 +151,16 @@ async def _attempt(request: Request, shopper: Shopper, key: str) -> Attempt | No
     return Attempt(shopper.key_scope, f"{request.method} {request.url.path}", key, content)
 
 
-def _answer(request: Request, shopper: Shopper, seen: Contents, *, status: int = 200) -> Response:
-    response = Response(encode(seen.document), status, {"cache-control": "no-store"}, media_type="application/json")
+async def _answer(request: Request, shopper: Shopper, opened: Opened, *, status: int = 200) -> Response:
+    document = await contents.of(opened.cart, capped=opened.capped, currency=_settings(request).currency)
+    return _response(request, shopper, document, status=status)
+
+
+def _response(request: Request, shopper: Shopper, document: Document, *, status: int = 200) -> Response:
+    response = Response(encode(document), status, {"cache-control": "no-store"}, media_type="application/json")
     if shopper.by_cookie and shopper.token is not None:
         if shopper.user_id is not None:
             clear_cookie(response, _settings(request))
-        elif request.method != "GET" and seen.document["id"] is not None:
+        elif request.method != "GET" and document["id"] is not None:
             keep_cookie(response, shopper.token, _settings(request))
     return response

@@ -5,6 +5,7 @@ row is guarded by the version that catalog gave it: older news changes nothing, 
 or loss of earlier news ends in the same copy. Nothing is ever deleted: a cart goes on showing what was withdrawn.
 """
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert
@@ -12,13 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cart.errors import CatalogUnavailable, VariantNotFound
 from cart.events import ProductChanged, ProductWithdrawn, StockChanged
-from cart.models import ProductCopy, StockCopy, VariantCopy
+from cart.models import Offer, ProductCopy, StockCopy, VariantCopy
 from chassis.clients import InternalClient, UpstreamUnavailable
 from chassis.database import Database
 from chassis.events import Reader
 from chassis.telemetry import get_logger
 
-_IS_KNOWN = "SELECT 1 FROM variant_copies JOIN stock_copies USING (variant_id) WHERE variant_id = $1"
+_OFFER = "SELECT * FROM offers WHERE variant_id = $1 AND available IS NOT NULL"
 
 
 class CatalogVariant(Reader):
@@ -43,16 +44,18 @@ class CatalogVariants(Reader):
     items: list[CatalogVariant]
 
 
-async def make_known(database: Database, catalog: InternalClient, variant_id: UUID) -> None:
-    """See to it that the copy holds this variant; asks catalog only about one that it has never heard of.
+async def find_offer(database: Database, catalog: InternalClient, variant_id: UUID) -> Offer:
+    """What is offered of a variant; asks catalog only about one of which the copy has never heard.
 
     Raises VariantNotFound, or CatalogUnavailable when it must be asked and does not answer.
     """
-    if await database.primary_reads.fetchval(_IS_KNOWN, variant_id):
-        return
-    found = await _look_up(catalog, variant_id)
-    async with database.transaction() as session:
-        await _store(session, found)
+    known: Any = await database.primary_reads.fetchrow(_OFFER, variant_id)
+    if known is None:
+        found = await _look_up(catalog, variant_id)
+        async with database.transaction() as session:
+            await _store(session, found)
+        known = await database.primary_reads.fetchrow(_OFFER, variant_id)
+    return Offer(*known)
 
 
 async def on_product_changed(session: AsyncSession, event: ProductChanged) -> None:

@@ -22,7 +22,7 @@ async def checkout(request: Request, user_id: Id, body: CheckoutRequest, session
     cart = await lock_user_cart(session, user_id)
     acknowledged = await ordered_items.apply(session, cart, body.orders)
     if guest is not None:
-        await merging.merge(session, guest, cart)
+        merging.merge(guest, cart)
     return CheckoutAnswer(
         cart_id=cart.cart.id,
         version=cart.cart.version,

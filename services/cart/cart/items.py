@@ -6,8 +6,6 @@ the shopper hears early what checkout would refuse anyway.
 
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from cart.errors import (
     CartFull,
     CartItemNotFound,
@@ -16,36 +14,35 @@ from cart.errors import (
     QuantityLimitReached,
     VariantNotFound,
 )
-from cart.models import MAX_ITEMS, MAX_QUANTITY, CartItem, LockedCart, Offer, offers
+from cart.models import MAX_ITEMS, MAX_QUANTITY, CartItem, LockedCart, Offer
 
 
-async def add(session: AsyncSession, cart: LockedCart, *, variant_id: UUID, quantity: int) -> None:
+def add(cart: LockedCart, offer: Offer, *, quantity: int) -> None:
     """Put `quantity` more of a variant into the cart.
 
     The price shown at this moment becomes the one the shopper saw.
     Raises VariantNotFound, OutOfStock, InsufficientStock, QuantityLimitReached or CartFull.
     """
-    offer = (await offers(session, [variant_id])).get(variant_id)
-    if offer is None or not offer.is_sellable:
-        raise VariantNotFound(variant_id)
-    present = cart.items.get(variant_id)
+    if not offer.is_sellable:
+        raise VariantNotFound(offer.variant_id)
+    present = cart.items.get(offer.variant_id)
     in_cart = present.quantity if present else 0
     _refuse_more_than_available(offer, wanted=in_cart + quantity, in_cart=in_cart)
     if in_cart + quantity > MAX_QUANTITY:
         raise QuantityLimitReached(MAX_QUANTITY, in_cart=in_cart)
     if present is None and len(cart.items) >= MAX_ITEMS:
         raise CartFull(MAX_ITEMS)
-    cart.put(variant_id, in_cart + quantity, seen_price=offer.unit_price)
+    cart.offers[offer.variant_id] = offer
+    cart.put(offer.variant_id, in_cart + quantity, seen_price=offer.unit_price)
 
 
-async def change(session: AsyncSession, cart: LockedCart | None, *, item_id: UUID, quantity: int) -> None:
+def change(cart: LockedCart | None, *, item_id: UUID, quantity: int) -> None:
     """Make `quantity` the number of an item; the price the shopper saw stays what it was.
 
     Raises CartItemNotFound, OutOfStock or InsufficientStock.
     """
     cart, item = _find(cart, item_id)
-    offer = (await offers(session, [item.variant_id]))[item.variant_id]
-    _refuse_more_than_available(offer, wanted=quantity, in_cart=item.quantity)
+    _refuse_more_than_available(cart.offers[item.variant_id], wanted=quantity, in_cart=item.quantity)
     cart.put(item.variant_id, quantity, seen_price=item.seen_price)
 
 

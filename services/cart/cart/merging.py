@@ -9,12 +9,14 @@ was capped is kept with the dead cart, so that a shopper learns of it even when 
 """
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cart.events import SignedIn
-from cart.models import MAX_ITEMS, MAX_QUANTITY, CartItem, LockedCart, lock_guest_cart, lock_user_cart, offers
+from cart.models import MAX_ITEMS, MAX_QUANTITY, Cart, CartItem, LockedCart, lock_guest_cart, lock_user_cart
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,36 +32,48 @@ class Capped:
         return {"variant_id": str(self.variant_id), "wanted": self.wanted, "got": self.got}
 
 
-async def open_cart(session: AsyncSession, *, user_id: UUID | None, token_hash: str | None) -> LockedCart | None:
-    """The cart that a request may change, locked; none for a guest without a live one.
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The cart that a request may change."""
 
-    A user who still carries a live guest token gets both carts merged first.
-    """
+    cart: LockedCart | None
+    """None for a guest without a live one."""
+    capped: list[dict[str, Any]]
+    """What the merge of the guest's cart, whose token the request carries, had to cap."""
+
+
+async def open_cart(session: AsyncSession, *, user_id: UUID | None, token_hash: str | None) -> Opened:
+    """Lock the user's cart, merging the guest's into it when the token is alive; else the guest's."""
     guest = await lock_guest_cart(session, token_hash) if token_hash else None
     if user_id is None:
-        return guest
+        return Opened(guest, [])
     user = await lock_user_cart(session, user_id)
     if guest is not None:
-        await merge(session, guest, user)
-    return user
+        merge(guest, user)
+        return Opened(user, guest.cart.capped)
+    return Opened(user, await _capped_before(session, token_hash, user) if token_hash else [])
 
 
 async def on_signed_in(session: AsyncSession, event: SignedIn) -> None:
     """Merge what the user held as a guest, even if no request ever carries both."""
     guest = await lock_guest_cart(session, event.guest_token_hash) if event.guest_token_hash else None
     if guest is not None:
-        await merge(session, guest, await lock_user_cart(session, event.user_id))
+        merge(guest, await lock_user_cart(session, event.user_id))
 
 
-async def merge(session: AsyncSession, guest: LockedCart, user: LockedCart) -> None:
+async def _capped_before(session: AsyncSession, token_hash: str, user: LockedCart) -> list[dict[str, Any]]:
+    merged = select(Cart.capped).where(Cart.token_hash == token_hash, Cart.merged_into == user.cart.id)
+    return (await session.execute(merged)).scalar_one_or_none() or []
+
+
+def merge(guest: LockedCart, user: LockedCart) -> None:
     """Move what can be moved from one locked cart into the other, and end the guest's token."""
-    offered = await offers(session, guest.items)
     capped: list[Capped] = []
     for item in list(guest.items.values()):
         present = user.items.get(item.variant_id)
         in_cart = present.quantity if present else 0
         wanted = in_cart + item.quantity
-        got = max(in_cart, min(wanted, MAX_QUANTITY, offered[item.variant_id].available))
+        got = max(in_cart, min(wanted, MAX_QUANTITY, guest.offers[item.variant_id].available))
         if present is None and len(user.items) >= MAX_ITEMS:
             got = 0
         if got < wanted:

@@ -5,14 +5,24 @@ Whoever changes a cart holds its row lock. Locks are taken in one order everywhe
 user's, both before anything else.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger, UniqueConstraint, select, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    UniqueConstraint,
+    column,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -44,6 +54,9 @@ class Cart(Base):
         Index("ix_carts_guest_updated_at", "updated_at", postgresql_where=text("user_id IS NULL")),
         Index("ix_carts_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
     )
+
+    # The time that the database gives a change is part of the answer, at no further statement.
+    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 - declared by SQLAlchemy as what it is
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[UUID | None]
@@ -139,36 +152,22 @@ class StockCopy(Base):
     stock_version: Mapped[int] = mapped_column(BigInteger)
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What the catalogue offers of a variant now."""
+class Offer(NamedTuple):
+    """What the catalogue offers of a variant now, as far as cart knows: a row of the view `offers`."""
 
     variant_id: UUID
+    product_id: UUID
+    sku: str
+    name: str
+    image_url: str | None
     unit_price: int
     available: int
+    """0 for what is no longer sold."""
     is_sellable: bool
 
 
-SELLABLE = (
-    VariantCopy.is_active
-    & ProductCopy.is_withdrawn.isnot(True)
-    # A variant that the newest version of its product no longer lists is no longer sold.
-    & (ProductCopy.version.is_(None) | (ProductCopy.version <= VariantCopy.product_version))
-)
-
-
-async def offers(session: AsyncSession, variant_ids: Iterable[UUID]) -> dict[UUID, Offer]:
-    """The offers that cart knows of, by variant."""
-    rows = await session.execute(
-        select(VariantCopy.variant_id, VariantCopy.unit_price, StockCopy.available, SELLABLE)
-        .join(StockCopy, StockCopy.variant_id == VariantCopy.variant_id)
-        .outerjoin(ProductCopy, ProductCopy.product_id == VariantCopy.product_id)
-        .where(VariantCopy.variant_id.in_(list(variant_ids)))
-    )
-    return {
-        variant_id: Offer(variant_id, unit_price, available if sellable else 0, bool(sellable))
-        for variant_id, unit_price, available, sellable in rows
-    }
+OFFERS = table("offers", *(column(name) for name in Offer._fields))
+"""The view that joins the three copies; the first migration says what makes a variant sellable."""
 
 
 @dataclass(slots=True)
@@ -179,6 +178,8 @@ class LockedCart:
     cart: Cart
     items: dict[UUID, CartItem]
     """By variant."""
+    offers: dict[UUID, Offer]
+    """What the catalogue offers of the items' variants, by variant."""
     _removed: dict[UUID, CartItem] = field(default_factory=dict)
 
     def put(self, variant_id: UUID, quantity: int, *, seen_price: int) -> CartItem:
@@ -206,6 +207,7 @@ class LockedCart:
     def adopt(self, item: CartItem, *, source: "LockedCart") -> None:
         """Move an item, with its id, from another locked cart that holds a variant this one does not."""
         del source.items[item.variant_id]
+        self.offers[item.variant_id] = source.offers[item.variant_id]
         source.mark_changed()
         item.cart_id = self.cart.id
         self.items[item.variant_id] = item
@@ -239,10 +241,17 @@ def new_guest_cart(session: AsyncSession, token_hash: str) -> LockedCart:
     """An empty cart for a guest who has none; nobody else can see it before the commit."""
     cart = Cart(id=new_id(), token_hash=token_hash, version=0)
     session.add(cart)
-    return LockedCart(session, cart, {})
+    return LockedCart(session, cart, {}, {})
 
 
 async def _with_items(session: AsyncSession, cart: Cart) -> LockedCart:
     # A statement of its own: joined to the locking one, it would show the items as they were before the wait.
-    found = await session.scalars(select(CartItem).where(CartItem.cart_id == cart.id).order_by(CartItem.id))
-    return LockedCart(session, cart, {item.variant_id: item for item in found})
+    found = await session.execute(
+        select(CartItem, *OFFERS.c)
+        .join(OFFERS, OFFERS.c.variant_id == CartItem.variant_id)
+        .where(CartItem.cart_id == cart.id)
+        .order_by(CartItem.id)
+    )
+    rows = [(item, Offer(*offer)) for item, *offer in found]
+    items = {item.variant_id: item for item, _ in rows}
+    return LockedCart(session, cart, items, {offer.variant_id: offer for _, offer in rows})

@@ -100,9 +100,27 @@ def create_catalog_copy() -> None:
         sa.Column("stock_version", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("variant_id", name="pk_stock_copies"),
     )
+    op.execute(
+        """
+        CREATE VIEW offers AS
+        SELECT variant_id, product_id, sku, name, image_url, unit_price,
+               CASE WHEN is_sellable THEN available ELSE 0 END AS available,
+               is_sellable
+        FROM variant_copies AS variant
+        LEFT JOIN product_copies AS product USING (product_id)
+        LEFT JOIN stock_copies AS stock USING (variant_id)
+        CROSS JOIN LATERAL (
+            -- A variant that the newest version of its product no longer lists is no longer sold.
+            SELECT variant.is_active
+               AND product.is_withdrawn IS NOT TRUE
+               AND coalesce(product.version, 0) <= variant.product_version AS is_sellable
+        ) AS rule
+        """
+    )
 
 
 def downgrade() -> None:
+    op.execute("DROP VIEW offers")
     for table in ("cart_orders", "cart_items", "carts", "stock_copies", "variant_copies", "product_copies"):
         op.drop_table(table)
     drop_chassis_tables()
