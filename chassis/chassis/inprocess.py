@@ -37,6 +37,7 @@ class InProcessBus:
     """Implements `Bus` for services that share this process; `url` names a database that nothing else uses."""
 
     def __init__(self, url: str, *, ladder: Sequence[float] = LADDER, pause: float = 1.0) -> None:
+        self.url = url
         self.ladder = tuple(ladder)
         self.pause = pause
         self.store = QueueStore(url, pause=pause, on_insert=self._offer, on_doubt=self._look_everywhere)

@@ -270,7 +270,7 @@ class Relay:
                 failures = 0
             except Exception as error:  # noqa: BLE001 - neither database nor broker may end the relay for good
                 failures += 1
-                pause = max(self._poll, min(5.0, 0.1 * 2 ** min(failures, 6)))
+                pause = min(5.0, 0.1 * 2 ** min(failures, 6))
                 self._log.warning("relay_failed", error=repr(error), again_in=pause)
             await self._sleep(pause, wakeable=failures == 0)
 

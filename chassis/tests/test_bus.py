@@ -1,9 +1,8 @@
 """What every bus promises. Each test runs on rows of a real PostgreSQL and on a real RabbitMQ."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -14,9 +13,7 @@ from chassis.inprocess import InProcessBus
 from chassis.rabbitmq import RabbitBus
 from chassis.testing import Databases
 from localservers.broker import RunningBroker
-from localservers.rabbitmq import provide_rabbitmq
 
-CACHE = Path(__file__).parents[2] / ".cache" / "rabbitmq"
 LADDER = (0.02, 0.05, 0.1)
 PATIENCE = 20.0
 
@@ -95,13 +92,6 @@ def settle(broker: RunningBroker) -> None:
     """RabbitMQ 3.10 loses a quorum queue that is younger than half a second in a crash, but not in a clean stop."""
     broker.stop()
     broker.restart()
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[RunningBroker]:
-    broker = provide_rabbitmq(CACHE, private=True)
-    yield broker
-    broker.close()
 
 
 @pytest.fixture(params=["in_process", pytest.param("rabbitmq", marks=pytest.mark.broker)])

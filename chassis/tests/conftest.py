@@ -1,0 +1,38 @@
+"""A started database with nothing but the chassis's own tables, and a broker, for tests of the mechanism itself."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from chassis.database import Database, metadata
+from chassis.ids import new_id
+from chassis.settings import ServiceSettings
+from chassis.testing import Databases
+from localservers.broker import RunningBroker
+from localservers.rabbitmq import provide_rabbitmq
+
+
+class ShopSettings(ServiceSettings):
+    """A service that exists only here."""
+
+    service = "shop"
+
+
+@pytest.fixture
+async def database(databases: Databases) -> AsyncIterator[Database]:
+    url = await databases.create(f"shop_{new_id().hex}")
+    database = Database(ShopSettings(database_url=url))  # type: ignore[arg-type]  # pydantic reads the text as a secret
+    await database.start()
+    async with database.engine.begin() as connection:
+        await connection.run_sync(metadata().create_all)
+    yield database
+    await database.stop()
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[RunningBroker]:
+    """One that tests may kill."""
+    broker = provide_rabbitmq(Path(__file__).parents[2] / ".cache" / "rabbitmq", private=True)
+    yield broker
+    broker.close()
