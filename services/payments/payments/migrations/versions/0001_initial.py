@@ -37,9 +37,9 @@ def upgrade() -> None:
         sa.Column("next_ask_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
         sa.CheckConstraint(
-            "status IN ('new','creating','open','closing','closed','settled')", name="ck_payments_status"
+            "status IN ('new','creating','open','closing','closed','settled')", name=op.f("ck_payments_status")
         ),
-        sa.CheckConstraint("amount >= 0", name="ck_payments_amount"),
+        sa.CheckConstraint("amount >= 0", name=op.f("ck_payments_amount")),
         sa.PrimaryKeyConstraint("id", name="pk_payments"),
         sa.UniqueConstraint("order_id", name="uq_payments_order_id"),
         sa.UniqueConstraint("receipt", name="uq_payments_receipt"),
@@ -112,7 +112,7 @@ def upgrade() -> None:
         sa.Column("refunds_seen", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("first_seen_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
         sa.Column("changed_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
-        sa.CheckConstraint("captured BETWEEN 0 AND amount", name="ck_attempts_captured"),
+        sa.CheckConstraint("captured BETWEEN 0 AND amount", name=op.f("ck_attempts_captured")),
         sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name="fk_attempts_payment_id_payments"),
         sa.ForeignKeyConstraint(
             ["provider_order_id"],
@@ -162,8 +162,8 @@ def upgrade() -> None:
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("requested_by", sa.Uuid(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
-        sa.CheckConstraint("status IN ('requested','submitted','processed','failed')", name="ck_refunds_status"),
-        sa.CheckConstraint("amount > 0", name="ck_refunds_amount"),
+        sa.CheckConstraint("status IN ('requested','submitted','processed','failed')", name=op.f("ck_refunds_status")),
+        sa.CheckConstraint("amount > 0", name=op.f("ck_refunds_amount")),
         sa.ForeignKeyConstraint(["attempt_id"], ["attempts.id"], name="fk_refunds_attempt_id_attempts"),
         sa.PrimaryKeyConstraint("id", name="pk_refunds"),
         sa.UniqueConstraint("provider_refund_id", name="uq_refunds_provider_refund_id"),
