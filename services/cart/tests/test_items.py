@@ -1,5 +1,6 @@
 """Filling a cart: what goes in, what is refused, and what the shopper sees."""
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -171,6 +172,24 @@ async def test_withdrawn_item_stays_visible_and_can_only_be_removed(shop: "Shop"
     assert (refused.status_code, refused.json()["code"]) == (409, "out_of_stock")
     assert (await user.add(lamp)).json()["code"] == "variant_not_found"
     assert (await user.send("DELETE", f"/cart/items/{item['id']}")).json()["items"] == []
+
+
+async def test_parallel_adds_of_a_new_user_all_land_in_one_cart(shop: "Shop") -> None:
+    user = shop.user()
+    lamp, bowl = shop.catalog.offer(available=99), shop.catalog.offer(available=99)
+    answers = await asyncio.gather(*(user.add(variant_id) for variant_id in [lamp, bowl] * 10))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert await user.quantities() == {lamp: 10, bowl: 10}
+    versions = [answer.json()["version"] for answer in answers]
+    assert len(set(versions)) == 20
+
+
+async def test_last_unit_in_stock_goes_into_a_cart_once_per_request_that_fits(shop: "Shop") -> None:
+    user, lamp = shop.user(), shop.catalog.offer(available=3)
+    answers = await asyncio.gather(*(user.add(lamp) for _ in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 5
+    assert await user.quantities() == {lamp: 3}
 
 
 VARIANT = "0197a000-0000-7000-8000-000000000000"
