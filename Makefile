@@ -53,7 +53,7 @@ lock:  ## Write the lock files anew (make lock UPGRADE=--upgrade takes newer ver
 
 contracts:  ## Write the snapshots of every API and event anew
 	@requirements/install.sh dev
-	@$(python) tests/contracts/write.py
+	@$(python) -m tests.contracts.write
 
 bench:  ## Measure, and write the results below bench/
 	@requirements/install.sh dev

@@ -1,0 +1,54 @@
+"""One open shop for all tests of a worker: the embedded one, or the one that HAAT_URL and HAAT_SIMULATOR_URL name."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.books import Books, opened_books
+from tests.shop import Shop
+from tests.shop_process import ShopProcess
+
+
+@pytest.fixture(scope="session")
+def shop_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopProcess | None]:
+    """The embedded shop in a folder with spaces in its name; none when the tests aim at a shop elsewhere."""
+    if "HAAT_URL" in os.environ:
+        yield None
+        return
+    process = ShopProcess(Path(tmp_path_factory.mktemp("a folder with spaces")))
+    try:
+        process.open()
+        yield process
+        process.close()
+    finally:
+        process.kill()
+
+
+@pytest.fixture(scope="session")
+async def shop(shop_process: ShopProcess | None) -> AsyncIterator[Shop]:
+    """The shop, over HTTP."""
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+    async with httpx.AsyncClient(timeout=30, limits=limits) as http:
+        if shop_process is None:
+            yield Shop(os.environ["HAAT_URL"].rstrip("/"), os.environ["HAAT_SIMULATOR_URL"].rstrip("/"), http)
+        else:
+            yield Shop(shop_process.gateway, shop_process.simulator, http, shop_process)
+
+
+@pytest.fixture(scope="session")
+def own_shop(shop: Shop) -> Shop:
+    """For tests that look behind the counter or need what only a shop of our own may be asked."""
+    if shop.process is None:
+        pytest.skip("needs a shop of its own, not the one at HAAT_URL")
+    return shop
+
+
+@pytest.fixture
+async def books(own_shop: Shop) -> AsyncIterator[Books]:
+    """The five databases of the shop, read as they are at this moment."""
+    assert own_shop.process is not None
+    async with opened_books(own_shop.process.database_urls(), ledger=own_shop.ledger) as books:
+        yield books

@@ -1,0 +1,170 @@
+"""The embedded shop as its users start it: a process of its own on a data folder, told what to do by signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from localservers.ports import free_port
+from tests.patience import soon
+
+OPENS_WITHIN = 120.0
+"""Generous: a first start on a busy machine. What `make run` promises is measured by the benchmark."""
+
+CLOSES_WITHIN = 5.0
+
+WIDE_OPEN = {
+    "GATEWAY_LIMIT_READ": "1000000/60",
+    "GATEWAY_LIMIT_WRITE": "1000000/60",
+    "GATEWAY_LIMIT_SIGN_IN": "1000000/60",
+    "GATEWAY_LIMIT_PASSWORD": "1000000/60",
+    "GATEWAY_LIMIT_BAD_TOKENS": "1000000/60",
+    "ACCOUNTS_FREE_ATTEMPTS_PER_ADDRESS": "1000000",
+}
+"""All shoppers of a test come from one address, which would soon have to wait. The limits have tests of their own."""
+
+SERVICES = ("accounts", "catalog", "cart", "orders", "payments")
+
+
+@dataclass
+class ShopProcess:
+    """One data folder, and the process that works on it while it is open."""
+
+    folder: Path
+    """Where its output goes."""
+    data: Path = field(default_factory=Path)
+    """HAAT_DATA."""
+    port: int = field(default_factory=free_port)
+    simulator_port: int = field(default_factory=free_port)
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if self.data == Path():
+            self.data = self.folder / "the shop's data"
+
+    @property
+    def gateway(self) -> str:
+        """Where the shop is reached."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def simulator(self) -> str:
+        """Where the payment provider's stand-in is."""
+        return f"http://127.0.0.1:{self.simulator_port}"
+
+    @property
+    def printed(self) -> str:
+        """What the terminal shows since the last start."""
+        return self._output.read_text()
+
+    @property
+    def complaints(self) -> str:
+        """What stands on standard error since the last start."""
+        return self._errors.read_text()
+
+    @property
+    def _output(self) -> Path:
+        return self.folder / "printed.txt"
+
+    @property
+    def _errors(self) -> Path:
+        return self.folder / "complaints.txt"
+
+    def launch(self, **environment: str) -> subprocess.Popen[bytes]:
+        """Begin to start."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._output.open("wb") as output, self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "embedded"],
+                cwd=self.folder,
+                env={
+                    **os.environ,
+                    **WIDE_OPEN,
+                    "HAAT_DATA": str(self.data),
+                    "PORT": str(self.port),
+                    "SIMULATOR_PORT": str(self.simulator_port),
+                    **environment,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+            )
+        return self._process
+
+    def open(self, **environment: str) -> None:
+        """Start, and return when the block is printed."""
+        process = self.launch(**environment)
+
+        def block_is_printed() -> bool:
+            assert process.poll() is None, f"It ended with {process.returncode}: {self.complaints}{self.last_log()}"
+            return "make reset" in self.printed
+
+        soon(block_is_printed, what="The opening of the shop", within=OPENS_WITHIN)
+
+    def close(self, with_signal: signal.Signals = signal.SIGINT) -> int:
+        """Ask it to end as Ctrl-C does; its exit status. Fails when it takes too long or leaves a process behind."""
+        assert self._process is not None
+        self._process.send_signal(with_signal)
+        try:
+            status = self._process.wait(timeout=CLOSES_WITHIN)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"The shop did not close within {CLOSES_WITHIN} s of {with_signal.name}.") from None
+        finally:
+            self._process = None
+        assert not self.processes(), f"Left behind: {self.processes()}"
+        return status
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would; returns when its database and simulator are gone too."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        soon(lambda: not self.processes(), what=f"The end of every process on {self.data}", within=10)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def processes(self) -> list[str]:
+        """Every process that works on the data folder, however it came to be."""
+        return [description for process in psutil.process_iter() if (description := self._works_here(process))]
+
+    def _works_here(self, process: psutil.Process) -> str:
+        place = str(self.data)
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return ""
+            command = " ".join(process.cmdline())
+            here = place in command or process.cwd().startswith(place) or process.environ().get("HAAT_DATA") == place
+        except psutil.Error:
+            return ""
+        return f"{process.pid} {command}" if here else ""
+
+    def secrets(self) -> dict[str, Any]:
+        """The secrets of the data folder."""
+        found: dict[str, Any] = json.loads((self.data / "secrets.json").read_text())
+        return found
+
+    def database_url(self, name: str) -> str:
+        """A service's database, or the bus's, as its own role."""
+        password = self.secrets()["database_passwords"][name]
+        port = (self.data / "postgres" / "port").read_text()
+        return f"postgresql://{name}:{password}@127.0.0.1:{port}/{name}"
+
+    def database_urls(self) -> dict[str, str]:
+        """The databases of the five services."""
+        return {name: self.database_url(name) for name in SERVICES}
+
+    def last_log(self) -> str:
+        """The end of the log, for whoever reads a failed test."""
+        log = self.data / "logs" / "haat.log"
+        return "\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:]) if log.exists() else ""
