@@ -64,7 +64,7 @@ _LISTS = frozenset(
 _KNOWN = FORWARDED | _READ_HERE
 _END_TO_END = frozenset({b"host", b"content-length", b"transfer-encoding"})
 
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NAMES = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _DIGITS = re.compile(rb"[0-9]{1,15}")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
@@ -107,13 +107,15 @@ def collect(headers: Headers) -> dict[bytes, bytes]:
     """
     if len(headers) > MAX_HEADERS:
         raise HeadTooLarge(f"Send at most {MAX_HEADERS} headers.")
-    size = 0
+    names = [name.lower() for name, _ in headers]
+    # One search over everything: this runs for each request.
+    every_name, every_value = b"".join(names), b"".join([value for _, value in headers])
+    if _BAD_VALUE.search(every_value) or not _NAMES.fullmatch(every_name) or b"" in names:
+        raise HeaderRefused("Header names are tokens, and their values contain no control characters.")
+    if len(every_name) + len(every_value) + 4 * len(headers) > MAX_HEADER_BYTES:
+        raise HeadTooLarge(f"Send at most {MAX_HEADER_BYTES} bytes of headers.")
     known: dict[bytes, bytes] = {}
-    for raw_name, value in headers:
-        size += len(raw_name) + len(value) + 4
-        name = raw_name.lower()
-        if _BAD_VALUE.search(value) or not _NAME.fullmatch(name):
-            raise HeaderRefused("Header names are tokens, and their values contain no control characters.")
+    for name, (_, value) in zip(names, headers, strict=True):
         if name not in _KNOWN:
             continue
         if name in known:
@@ -122,8 +124,6 @@ def collect(headers: Headers) -> dict[bytes, bytes]:
             known[name] += b", " + value
         else:
             known[name] = value
-    if size > MAX_HEADER_BYTES:
-        raise HeadTooLarge(f"Send at most {MAX_HEADER_BYTES} bytes of headers.")
     connection = known.pop(b"connection", None)
     if connection is not None:
         _drop_named(known, connection)

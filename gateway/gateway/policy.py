@@ -10,6 +10,7 @@ Order matters: nothing is looked at before what it rests on was checked, and not
 before it is known who that is.
 """
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from dataclasses import dataclass
 import msgspec
 
 from chassis.auth import Principal, TokenVerifier, UnknownKey
-from chassis.ids import new_id
 from chassis.problems import (
     MEDIA_TYPE,
     ContentTooLarge,
@@ -89,7 +89,8 @@ class Policy:
 
     def on_request(self, head: Head, now: float) -> Refuse | Serve | Forward | Wait:
         """What to do with a request; `now` is monotonic."""
-        context = Context(new_id().hex)
+        # Random, so that it can serve as a trace id too.
+        context = Context(os.urandom(16).hex())
         context.headers = [(b"x-request-id", context.request_id.encode()), *self._always]
         try:
             return self._decide(head, context, now)

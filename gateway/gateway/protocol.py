@@ -4,13 +4,13 @@ Every request is handed to the ASGI shell. What is refused here never becomes a 
 """
 
 import asyncio
+import os
 from typing import ClassVar, cast
 
 import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from chassis.ids import new_id
 from chassis.problems import MEDIA_TYPE, Problem
 from gateway.errors import FramingRefused, HeadTooLarge, PathRefused, RequestMalformed, RequestTooSlow, TargetTooLong
 from gateway.headers import MAX_HEADER_BYTES, MAX_HEADERS, NOTHING_RUNS, SECURITY, Headers
@@ -232,7 +232,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
 
 def _written(problem: Problem, default_headers: Headers) -> bytes:
-    request_id = new_id().hex
+    request_id = os.urandom(16).hex()
     body = msgspec.json.encode(problem.document(instance="", request_id=request_id))
     headers: Headers = [
         *default_headers,
