@@ -5,6 +5,7 @@ A token is verified once and remembered until it expires. Only ES256 is accepted
 audience, so that none passes as another.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ import msgspec
 from jwt.algorithms import ECAlgorithm
 
 from chassis.ids import new_id
-from chassis.problems import TokenInvalid
+from chassis.problems import TokenInvalid, Unavailable
+from chassis.telemetry import get_logger
 
 ALGORITHM = "ES256"
 ACCESS = "at+jwt"
@@ -82,6 +84,13 @@ def public_part(jwk: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in jwk.items() if name not in ("d", "key_ops")}
 
 
+class KeysMissing(Unavailable):
+    """Nobody's token can be verified yet: repeat after `Retry-After` seconds."""
+
+    code = "keys_missing"
+    title = "Keys not known yet"
+
+
 class UnknownKey(TokenInvalid):
     """The token names a key that is not in the set (yet)."""
 
@@ -95,6 +104,7 @@ class KeySet:
         self._fetch = fetch
         self._keys: dict[str, Any] = {}
         self._fetched_at = float("-inf")
+        self._fetching: asyncio.Task[None] | None = None
         if document is not None:
             self.replace(document)
 
@@ -123,15 +133,31 @@ class KeySet:
         return self._fetch is not None and now - self._fetched_at > KEY_REFRESH
 
     def may_refetch(self, now: float) -> bool:
-        """Whether an unknown `kid` may cause a fetch now; forged ones could otherwise flood accounts."""
-        return self._fetch is not None and now - self._fetched_at > UNKNOWN_KEY_REFRESH
+        """Whether an unknown `kid` may cause a fetch now, or wait for one; forged ones could otherwise flood accounts.
+
+        Without any key every good token looks forged, so then the pause is short.
+        """
+        pause = UNKNOWN_KEY_REFRESH if self._keys else 1
+        return self._fetch is not None and (self._fetching is not None or now - self._fetched_at > pause)
 
     async def refresh(self) -> None:
-        """Fetch the set. Raises what the source raises; the set in use stays."""
+        """Fetch the set, once for all who ask meanwhile. Raises what the source raises; the set in use stays."""
         if self._fetch is None:
             return
-        self._fetched_at = time.monotonic()
-        self.replace(await self._fetch())
+        if self._fetching is None:
+            self._fetched_at = time.monotonic()
+            self._fetching = asyncio.create_task(self._replace_from(self._fetch))
+            self._fetching.add_done_callback(self._fetched)
+        # One caller's cancellation is not the others'.
+        await asyncio.shield(self._fetching)
+
+    async def _replace_from(self, fetch: Callable[[], Awaitable[bytes]]) -> None:
+        self.replace(await fetch())
+
+    def _fetched(self, task: asyncio.Task[None]) -> None:
+        self._fetching = None
+        if not task.cancelled():
+            task.exception()  # seen, also when nobody waits any more
 
 
 class TokenVerifier:
@@ -166,6 +192,25 @@ class TokenVerifier:
         self._known[token] = principal
         return principal
 
+    async def verify_with_newest_keys(self, token: str) -> Principal | ServicePrincipal:
+        """As `verify`, but an unknown `kid` is looked for in the source of the keys first. Raises KeysMissing too."""
+        try:
+            return self.verify(token)
+        except UnknownKey:
+            if self.keys.may_refetch(time.monotonic()):
+                await self._try_refresh()
+            elif self.keys.is_loaded:
+                raise
+        if not self.keys.is_loaded:
+            raise KeysMissing("The keys of accounts are not known yet; repeat in a moment.")
+        return self.verify(token)
+
+    async def _try_refresh(self) -> None:
+        try:
+            await self.keys.refresh()
+        except Exception as error:  # noqa: BLE001 - the set in use decides, whatever ails the source
+            get_logger().warning("keys not refreshed", error=str(error))
+
     def _claims(self, token: str) -> dict[str, Any]:
         if len(token) > MAX_TOKEN:
             raise TokenInvalid
@@ -185,7 +230,7 @@ class TokenVerifier:
                     "verify_iat": True,
                 },
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, RecursionError) as error:
             raise TokenInvalid from error
         # PyJWT would accept a list that merely contains our audience, and a number in a string.
         if claims["aud"] != self._audience or type(claims["exp"]) is not int:
@@ -243,13 +288,15 @@ class TokenSigner:
 class ServiceIdentity:
     """How this service proves itself to the others: one token per target, renewed at half its life."""
 
-    def __init__(self, service: str, private_jwk: dict[str, Any], *, issuer: str) -> None:
+    def __init__(self, service: str, private_jwk: dict[str, Any] | None, *, issuer: str) -> None:
         self.service = service
-        self._signer = TokenSigner(private_jwk, issuer=issuer)
+        self._signer = TokenSigner(private_jwk, issuer=issuer) if private_jwk else None
         self._tokens: dict[str, tuple[float, str]] = {}
 
     def token_for(self, target: str) -> str:
-        """A service token that only `target` accepts."""
+        """A service token that only `target` accepts. Raises ValueError for a service that has no key."""
+        if self._signer is None:
+            raise ValueError(f"{self.service.upper()}_SERVICE_KEY is not set")
         now = time.monotonic()
         renew_at, token = self._tokens.get(target, (0.0, ""))
         if now >= renew_at:

@@ -7,19 +7,22 @@ Every route declares its rule with `access(...)`; a route without one does not b
 exception. An Idempotency-Key is claimed and its answer stored in that same transaction.
 """
 
-import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from sqlalchemy.exc import DBAPIError
+from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
 
 from chassis import idempotency
-from chassis.auth import Principal, ServicePrincipal, UnknownKey
+from chassis.auth import Principal, ServicePrincipal, TokenVerifier
 from chassis.database import Database, is_contention, is_outage
 from chassis.problems import (
     Busy,
@@ -114,34 +117,44 @@ class StrictRequest(Request):
         return self.decoded
 
 
+Handle = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
 class StrictRoute(APIRoute):
     """The order of checks in the module's docstring."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Every route of a service is asked for every request: what does not match must cost little."""
+        if scope["type"] != "http" or not self.path_regex.match(scope["path"]):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+    def get_route_handler(self) -> Handle:
         """Wrap FastAPI's handler. Raises TypeError for a route that declares no rule."""
         declared = self.openapi_extra or {}
-        if declared.get("x-access") not in ("all", "user", "staff", "admin", "service", "provider"):
+        rule = declared.get("x-access")
+        if rule not in (*_RANK, "service", "provider"):
             raise TypeError(f"{self.path} declares no access rule")
         handle = super().get_route_handler()
         takes_body = self.body_field is not None
-        is_post = "POST" in (self.methods or ())
-        keyed = declared["x-idempotency"] != "none" and is_post and declared["x-access"] != "service"
-        owns_transaction = declared.get("x-transaction") == "own"
+        keyed = declared["x-idempotency"] != "none" and "POST" in (self.methods or ()) and rule != "service"
+        in_one_transaction = "x-transaction" not in declared
+        parameters = frozenset(_query_parameters(self.dependant))
 
         async def answer(request: Request) -> Response:
             request = StrictRequest(request.scope, request.receive)
             service: Service = request.app.state.service
             await _authorise(request, service, declared)
-            if declared["x-access"] != "provider":
+            if rule != "provider":
                 await _read_body(request, declared.get("x-max-body") or service.settings.max_body, expected=takes_body)
+                _refuse_unknown(request, parameters)
             key = _key(request, service, declared) if keyed else None
-            work = UnitOfWork(service.database)
-            request.state.work = work
+            work = request.state.work = UnitOfWork(service.database)
             try:
-                if key is None or owns_transaction:
-                    response = await handle(request)
-                else:
+                if key is not None and in_one_transaction:
                     response = await _once(request, work, key, handle)
+                else:
+                    response = await handle(request)
             except BaseException as error:
                 await work.finish(error)
                 raise
@@ -151,32 +164,43 @@ class StrictRoute(APIRoute):
         return _with_database_problems(answer)
 
 
-def _with_database_problems(
-    answer: Callable[[Request], Coroutine[Any, Any, Response]],
-) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+def _with_database_problems(answer: Handle) -> Handle:
     """A database that is away is 503, one that is contended 409; both after everything was rolled back."""
 
     async def guarded(request: Request) -> Response:
         try:
             return await answer(request)
-        except (DBAPIError, OSError, TimeoutError) as error:
-            raise _translated(error) from error
         except Exception as error:
-            # asyncpg's own errors share no base with SQLAlchemy's.
-            if is_outage(error) or is_contention(error):
-                raise _translated(error) from error
+            if is_contention(error):
+                raise Busy("Somebody else is changing the same thing; repeat the request.") from error
+            if is_outage(error):
+                get_logger().warning("database away", error=type(error).__name__)
+                raise Unavailable("The database does not answer; repeat in a moment.") from error
             raise
 
     return guarded
 
 
-def _translated(error: Exception) -> Exception:
-    if is_contention(error):
-        return Busy("Somebody else is changing the same thing; repeat the request.")
-    if is_outage(error):
-        get_logger().warning("database away", error=type(error).__name__)
-        return Unavailable("The database does not answer; repeat in a moment.")
-    return error
+def _query_parameters(dependant: Dependant) -> Iterator[str]:
+    for field in dependant.query_params:
+        model = field.field_info.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            yield from (info.alias or name for name, info in model.model_fields.items())
+        else:
+            yield field.alias
+    for needed in dependant.dependencies:
+        yield from _query_parameters(needed)
+
+
+def _refuse_unknown(request: Request, known: frozenset[str]) -> None:
+    """FastAPI passes over parameters that a route does not name; a misspelt filter must not read as none."""
+    query: bytes = request.scope["query_string"]
+    if query:
+        given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+        if unknown := [name for name in given if name not in known]:
+            raise InputInvalid(
+                [FieldError(name, "extra_forbidden", "is no parameter of this route", "parameter") for name in unknown]
+            )
 
 
 async def _authorise(request: Request, service: "Service", declared: dict[str, Any]) -> None:
@@ -212,41 +236,34 @@ def _bearer(request: Request) -> str | None:
     return token.strip()
 
 
-async def _verified(verifier: Any, token: str | None) -> Principal | ServicePrincipal:
+async def _verified(verifier: TokenVerifier, token: str | None) -> Principal | ServicePrincipal:
     if token is None:
         raise TokenMissing("Send a token as `Authorization: Bearer <token>`.")
-    try:
-        principal: Principal | ServicePrincipal = verifier.verify(token)
-    except UnknownKey:
-        if not verifier.keys.may_refetch(time.monotonic()):
-            raise
-        await verifier.keys.refresh()
-        principal = verifier.verify(token)
-    return principal
+    return await verifier.verify_with_newest_keys(token)
 
 
 async def _read_body(request: StrictRequest, limit: int, *, expected: bool) -> None:
-    declared = request.headers.get("content-length", "0")
-    has_body = declared != "0" or "transfer-encoding" in request.headers
-    if expected and has_body:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-            raise UnsupportedMediaType("Send the body as application/json.")
-    if not has_body:
-        request._body = b""  # noqa: SLF001 - what Request.body() would store
-        if expected:
-            request.decoded = None
-        return
-    chunks, size = [], 0
+    headers = request.headers
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    length = headers.get("content-length", "")
+    announced = int(length) if length.isdecimal() else 0
+    if expected and not is_json and (kind or announced):
+        raise UnsupportedMediaType("Send the body as application/json.")
+    if announced > limit:
+        raise ContentTooLarge(f"Send at most {limit} bytes.")
+    body = b""
+    # The announced length may be missing or a lie, so what arrives is counted.
     async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
+        body = body + chunk if body else chunk
+        if len(body) > limit:
             raise ContentTooLarge(f"Send at most {limit} bytes.")
-        chunks.append(chunk)
-    request._body = b"".join(chunks)  # noqa: SLF001 - what Request.body() would store
-    if expected and request._body:  # noqa: SLF001 - as above
+    request._body = body  # noqa: SLF001 - what Request.body() would store
+    if expected and body:
+        if not is_json:
+            raise UnsupportedMediaType("Send the body as application/json.")
         try:
-            request.decoded = decode_json(request._body)  # noqa: SLF001 - as above
+            request.decoded = decode_json(body)
         except Unreadable as error:
             raise InputInvalid([FieldError("", "json_invalid", str(error))]) from error
 
@@ -265,7 +282,7 @@ async def _once(
     request: StrictRequest,
     work: UnitOfWork,
     key: str,
-    handle: Callable[[Request], Coroutine[Any, Any, Response]],
+    handle: Handle,
 ) -> Response:
     service: Service = request.app.state.service
     attempt = idempotency.Attempt(
@@ -287,7 +304,12 @@ class Router(APIRouter):
     """Routes of which each declares who may call it."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(route_class=StrictRoute, redirect_slashes=False, **options)
+        super().__init__(
+            route_class=StrictRoute,
+            redirect_slashes=False,
+            generate_unique_id_function=lambda route: route.name,
+            **options,
+        )
 
 
 def caller_from_token(request: Request) -> str | None:

@@ -27,7 +27,7 @@ from chassis.service import Service
 from chassis.settings import ServiceSettings
 from embedded.home import SERVICES, Secrets
 
-PARTS: dict[str, tuple[type[ServiceSettings], Callable[..., Service]]] = {
+PARTS: dict[str, tuple[Callable[..., ServiceSettings], Callable[..., Service]]] = {
     "accounts": (accounts.settings.AccountsSettings, accounts.app.build),
     "catalog": (catalog.settings.CatalogSettings, catalog.app.build),
     "cart": (cart.settings.CartSettings, cart.app.build),
@@ -97,10 +97,9 @@ class Shop:
             service = build(settings, bus, upstreams)
             upstreams[name].connect(service)
             self.services[name] = service
-        self.gateway: Any = gateway.app.build(
-            gateway.settings.GatewaySettings(
-                **common, service_key=json.dumps(secrets.service_keys["gateway"]), public_url=public_url
-            ),
+        gateway_settings: Callable[..., gateway.settings.GatewaySettings] = gateway.settings.GatewaySettings
+        self.gateway = gateway.app.build(
+            gateway_settings(**common, service_key=json.dumps(secrets.service_keys["gateway"]), public_url=public_url),
             bus,
             upstreams,
         )
