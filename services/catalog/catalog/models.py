@@ -113,6 +113,8 @@ class Product(Base):
         Index("ix_products_category_price", "category_id", "price", "id", postgresql_where=NOT_DELETED),
         Index("ix_products_category_name", "category_id", "name_key", "id", postgresql_where=NOT_DELETED),
         Index("ix_products_category_created", "category_id", "created_at", "id", postgresql_where=NOT_DELETED),
+        # Counts by category read this one alone.
+        Index("ix_products_category_active", "category_id", postgresql_where=text("deleted_at IS NULL AND is_active")),
         Index(
             "ix_products_featured",
             "created_at",

@@ -106,6 +106,8 @@ def _create_products() -> None:
         op.create_index(f"ix_products_{order}", "products", [column, "id"], postgresql_where=kept)
         below = ["category_id", column, "id"]
         op.create_index(f"ix_products_category_{order}", "products", below, postgresql_where=kept)
+    shown = sa.text("deleted_at IS NULL AND is_active")
+    op.create_index("ix_products_category_active", "products", ["category_id"], postgresql_where=shown)
     for name, condition in (("featured", "is_featured"), ("inactive", "NOT is_active")):
         where = sa.text(f"deleted_at IS NULL AND {condition}")
         op.create_index(f"ix_products_{name}", "products", ["created_at", "id"], postgresql_where=where)
