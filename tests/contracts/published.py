@@ -71,11 +71,9 @@ def parts() -> dict[str, Part]:
     """Every service, as `make run` puts them together."""
     built = {}
     for name, (settings_class, build) in PARTS.items():
-        settings = settings_class.model_validate(
-            {
-                "database_url": "postgresql://nobody@127.0.0.1:1/nothing",
-                "service_key": json.dumps(generate_key(f"{name}.contracts")),
-            }
+        settings = settings_class(
+            database_url="postgresql://nobody@127.0.0.1:1/nothing",
+            service_key=json.dumps(generate_key(f"{name}.contracts")),
         )
         service = build(settings, IdleBus(), dict.fromkeys(PARTS, Nowhere()))
         built[name] = Part(name, service, _events_of(name))

@@ -1,4 +1,4 @@
-"""`make contracts`: writes the snapshots of every API and event anew. Read the difference as a client would.
+"""`make contracts`: writes every snapshot of API, events and tables anew. Read the difference as a client would.
 
 Examples are made by hand, since they should look like the real thing; what has none is named at the end.
 """
@@ -6,12 +6,15 @@ Examples are made by hand, since they should look like the real thing; what has 
 import sys
 from pathlib import Path
 
+from tests.contracts import entities
 from tests.contracts.published import ROOT, Part, parts, schema_of, written
 
 
 def main() -> int:
     """Write all; 1 when an event has no example."""
     changed = [file for part in parts().values() for file in _write(part)]
+    if entities.write():
+        changed.append(entities.README)
     for file in changed:
         print(f"written  {file.relative_to(ROOT.parent)}")
     missing = [
