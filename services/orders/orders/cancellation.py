@@ -38,12 +38,12 @@ async def cancel_order(
 
     def decide(order: Order) -> Step | None:
         if owner is not None and order.user_id != owner:
-            raise OrderNotFound("See your orders at /api/v1/orders.")
+            raise OrderNotFound
         return decide_cancel(order, actor, reason=reason)
 
     order, _ = await advance(session, order_id, decide)
     if order is None:
-        raise OrderNotFound("There is no order with this id.")
+        raise OrderNotFound
     return order
 
 

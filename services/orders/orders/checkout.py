@@ -34,7 +34,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
 from chassis.database import Database, db_now
-from chassis.ids import derive_id, new_id
+from chassis.ids import derive_id
 from chassis.money import Money
 from chassis.problems import IdempotencyKeyReused, Problem
 from orders.errors import (
@@ -50,7 +50,8 @@ from orders.models import CLOSED, ActorKind, Order, OrderItem, PaymentStatus
 from orders.neighbours import Cart, Neighbours, Offer
 from orders.order_numbers import free_number
 from orders.order_states import Actor, begin, find_order
-from orders.schemas import PlaceOrder, quote
+from orders.quotes import order_items, quote, totals_of
+from orders.schemas import PlaceOrder
 from orders.settings import OrdersSettings
 
 SMALLEST_PAYMENT = 100
@@ -165,13 +166,15 @@ class Checkout:
     async def _look_into_cart(self, attempt: Attempt) -> Cart:
         """Step 2: what there is to order, after cart knows of everything ordered before."""
         async with self.database.transaction() as session:
-            attempt.seen = await _newest_placement(session, attempt.user_id)
+            newest = select(func.max(Order.placement)).where(Order.user_id == attempt.user_id)
+            attempt.seen = await session.scalar(newest) or 0
             untold = await _orders_unknown_to_cart(session, attempt.user_id)
         cart, told = await self.neighbours.cart_of(
             attempt.user_id, untold=untold, guest_token_hash=attempt.guest_token_hash
         )
         async with self.database.transaction() as session:
-            await _cart_knows(session, told)
+            if told:
+                await session.execute(update(Order).where(Order.id.in_(told)).values(cart_knows=True))
             other = await _open_order_of(session, cart)
         if other is not None:
             raise _already_ordered(other)
@@ -196,16 +199,13 @@ class Checkout:
 
     def _check_total(self, attempt: Attempt, offer: Offer) -> list[OrderItem]:
         """Step 4: the shopper pays what they were shown, and the provider takes it. The order's items."""
-        items = _items(offer)
-        totals = _totals(items)
+        items = order_items(offer)
+        total = Money.of(totals_of(items)["total"], offer.currency)
         expected = attempt.wish.expected_total
-        if expected is not None and expected != Money.of(totals["total"], offer.currency):
-            raise PriceChanged(
-                "Show the new total, then order with it as expected_total.",
-                quote=quote(items, totals, currency=offer.currency),
-            )
-        if 0 < totals["total"] < SMALLEST_PAYMENT:
-            total = Money.of(totals["total"], offer.currency)
+        if expected is not None and expected != total:
+            detail = "Show the new total, then order with it as expected_total."
+            raise PriceChanged(detail, quote=quote(items, currency=offer.currency))
+        if 0 < total.amount < SMALLEST_PAYMENT:
             raise TotalTooSmall("Add something to the cart, then order.", total=total.model_dump())
         return items
 
@@ -238,7 +238,7 @@ class Checkout:
         return moment
 
     def _order(self, attempt: Attempt, cart: Cart, *, currency: str, items: list[OrderItem], now: datetime) -> Order:
-        totals = _totals(items)
+        totals = totals_of(items)
         is_free = totals["total"] == 0
         billing = attempt.wish.billing_address
         pay_by = now + timedelta(seconds=self.settings.pay_window)
@@ -277,37 +277,9 @@ def _already_ordered(order_id: UUID) -> CartAlreadyOrdered:
     return CartAlreadyOrdered("See that order; to order again, fill the cart anew.", order_id=str(order_id))
 
 
-def _items(offer: Offer) -> list[OrderItem]:
-    return [
-        OrderItem(
-            id=new_id(),
-            position=position,
-            price_at_purchase=item.unit_price,
-            **item.model_dump(exclude={"unit_price"}),
-        )
-        for position, item in enumerate(offer.items)
-    ]
-
-
-def _totals(items: list[OrderItem]) -> dict[str, int]:
-    """Shipping, tax and discount have their place in every total, though nothing sets them yet."""
-    amounts = {"subtotal": sum(item.line_total for item in items), "discount": 0, "shipping": 0, "tax": 0}
-    total = amounts["subtotal"] - amounts["discount"] + amounts["shipping"] + amounts["tax"]
-    return {**amounts, "total": total}
-
-
-async def _newest_placement(session: AsyncSession, user_id: UUID) -> int:
-    return await session.scalar(select(func.max(Order.placement)).where(Order.user_id == user_id)) or 0
-
-
 async def _orders_unknown_to_cart(session: AsyncSession, user_id: UUID) -> Sequence[Order]:
     query = select(Order).where(Order.user_id == user_id, Order.cart_knows.is_(False)).order_by(Order.placement)
     return (await session.scalars(query.options(selectinload(Order.items)))).all()
-
-
-async def _cart_knows(session: AsyncSession, order_ids: Sequence[UUID]) -> None:
-    if order_ids:
-        await session.execute(update(Order).where(Order.id.in_(order_ids)).values(cart_knows=True))
 
 
 async def _open_order_of(session: AsyncSession, cart: Cart) -> UUID | None:

@@ -18,6 +18,9 @@ class OrderNotFound(NotFound):
     code = "order_not_found"
     title = "Order not found"
 
+    def __init__(self) -> None:
+        super().__init__("Check the id; the caller's own orders are at /api/v1/orders.")
+
 
 class AddressNotFound(NotFound):
     """The caller's address book has no such address: choose another, or send the address itself."""

@@ -24,7 +24,7 @@ async def ship_order(session: AsyncSession, actor: Actor, *, order_id: UUID, tra
     """T10. Raises OrderNotFound, OrderNotReady, OrderNotShippable, OrderAlreadyShipped."""
     order, _ = await advance(session, order_id, lambda order: decide_shipping(order, actor, tracking))
     if order is None:
-        raise OrderNotFound("There is no order with this id.")
+        raise OrderNotFound
     return order
 
 
@@ -55,7 +55,7 @@ async def deliver_order(session: AsyncSession, actor: Actor, *, order_id: UUID) 
     """T10. Raises OrderNotFound, OrderNotDeliverable."""
     order, _ = await advance(session, order_id, lambda order: decide_delivery(order, actor))
     if order is None:
-        raise OrderNotFound("There is no order with this id.")
+        raise OrderNotFound
     return order
 
 

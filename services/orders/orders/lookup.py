@@ -40,7 +40,7 @@ async def my_order(session: AsyncSession, user_id: UUID, order_id: UUID) -> Orde
     """One of the caller's orders. Raises OrderNotFound, also for somebody else's."""
     order = await find_order(session, order_id)
     if order is None or order.user_id != user_id:
-        raise OrderNotFound("See your orders at /api/v1/orders.")
+        raise OrderNotFound
     return order
 
 
@@ -48,7 +48,7 @@ async def any_order(session: AsyncSession, order_id: UUID) -> Order:
     """An order whoever it belongs to. Raises OrderNotFound."""
     order = await find_order(session, order_id)
     if order is None:
-        raise OrderNotFound("There is no order with this id.")
+        raise OrderNotFound
     return order
 
 

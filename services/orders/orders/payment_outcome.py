@@ -18,7 +18,6 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.events import Reader
-from chassis.strict import Time
 from orders.events import RefundReason
 from orders.models import CloseReason, Order, PaymentStatus, Status
 from orders.order_states import Step, Trigger, advance, find_order, hold_for_review, move_for, state_of
@@ -40,23 +39,21 @@ class PaymentCaptured(PaymentReport):
     attempt_id: UUID
     amount: int
     currency: str
-    captured_at: Time
 
 
 class PaymentFailed(PaymentReport):
-    """This attempt took no money."""
-
-    attempt_id: UUID
+    """An attempt took no money."""
 
 
-class IntentClosed(PaymentReport):
+class IntentClosed(Reader):
     """No attempt took money, and none will any more."""
+
+    order_id: UUID
 
 
 class RefundReport(PaymentReport):
-    """How a refund stands, and the sums of its payment."""
+    """How a refund has changed the sums of its payment."""
 
-    refund_id: UUID
     captured_total: int
     refunded_total: int
 

@@ -251,19 +251,20 @@ def _owner_fields(order: Order) -> dict[str, Any]:
     tracking = Tracking(carrier=order.carrier, number=order.tracking) if order.carrier and order.tracking else None
     return {
         **{name: getattr(order, name) for name in names},
-        "items": [_item_view(item, order.currency) for item in order.items],
+        "items": [item_view(item, order.currency) for item in order.items],
         "totals": {name: money(getattr(order, name)) for name in amounts},
         "tracking": tracking,
     }
 
 
-def _item_view(item: OrderItem, currency: str) -> dict[str, Any]:
+def item_view(item: OrderItem, currency: str) -> OrderItemView:
+    """A row of an order."""
     names = ("id", "variant_id", "product_id", "sku", "name", "image_url", "quantity")
-    return {
+    return OrderItemView(
         **{name: getattr(item, name) for name in names},
-        "price_at_purchase": Money.of(item.price_at_purchase, currency),
-        "line_total": Money.of(item.line_total, currency),
-    }
+        price_at_purchase=Money.of(item.price_at_purchase, currency),
+        line_total=Money.of(item.line_total, currency),
+    )
 
 
 def timeline(moves: list[OrderMove]) -> Timeline:
@@ -285,14 +286,3 @@ def admin_timeline(moves: list[OrderMove]) -> AdminTimeline:
 def _event_fields(move: OrderMove) -> dict[str, Any]:
     names = ("at", "from_status", "to_status", "cause", "note")
     return {**{name: getattr(move, name) for name in names}, "actor": move.actor_kind}
-
-
-def quote(items: list[OrderItem], totals: dict[str, int], *, currency: str) -> dict[str, Any]:
-    """Present prices, told when the total is not the one the shopper was shown."""
-    told = ("variant_id", "product_id", "sku", "name", "quantity", "price_at_purchase", "line_total")
-    views = [OrderItemView.model_construct(**_item_view(item, currency)).model_dump(mode="json") for item in items]
-    return {
-        "currency": currency,
-        "items": [{name: view[name] for name in told} for view in views],
-        "totals": {name: Money.of(amount, currency).model_dump() for name, amount in totals.items()},
-    }

@@ -245,7 +245,9 @@ class Shopper:
         """Put into the cart."""
         self.shop.cart.put(self.user_id, variant_id, quantity)
 
-    async def order(self, key: str | None = None, *, headers: dict[str, str] | None = None, **wish: Any) -> httpx.Response:
+    async def order(
+        self, key: str | None = None, *, headers: dict[str, str] | None = None, **wish: Any
+    ) -> httpx.Response:
         """Order the cart."""
         body = {"shipping_address": ADDRESS, **wish}
         sent = {"idempotency-key": key or str(new_id()), **(headers or {})}
