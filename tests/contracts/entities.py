@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
 from embedded.home import SERVICES
 
-POSTGRESQL = PGDialect_asyncpg()
+POSTGRESQL = PGDialect_asyncpg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 README = Path(__file__).parents[2] / "README.md"
 BEGIN = "<!-- entities: written by `make contracts` from the models, checked by a test -->"
 END = "<!-- /entities -->"
@@ -46,7 +46,13 @@ def _diagram(service: str) -> str:
 
 
 def _column(column: Column[object]) -> str:
-    kind = column.type.compile(dialect=POSTGRESQL).lower().partition("(")[0].replace(" ", "_")
+    kind = (
+        column.type.compile(dialect=POSTGRESQL)
+        .lower()
+        .partition("(")[0]
+        .replace(" with time zone", "tz")
+        .replace(" ", "_")
+    )
     keys = [name for name, holds in (("PK", column.primary_key), ("FK", column.foreign_keys)) if holds]
     return f"{kind} {column.name}" + (f" {', '.join(keys)}" if keys else "")
 
