@@ -74,8 +74,7 @@ class AsgiShell:
             outcome = await exchange.run()
             if exchange.refusal is not None:
                 refusal = exchange.refusal
-                keep = exchange.has_read_body or await _is_read(head, receive)
-                await _answer(refusal.head, refusal.body, send, keep=keep)
+                await _answer(refusal.head, refusal.body, send, keep=exchange.has_read_body)
                 exchange.status, exchange.size = refusal.head.status, len(refusal.body)
         finally:
             self._access_log.record(

@@ -35,7 +35,6 @@ def merge_openapi(
     return {
         "openapi": "3.1.0",
         "info": {"title": "Haat", "version": "1", "description": INTRODUCTION},
-        "servers": [{"url": "/"}],
         "tags": [*tags, {"name": GATEWAY, "description": "Health and documents."}],
         "paths": paths,
         "components": {

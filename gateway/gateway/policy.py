@@ -11,7 +11,6 @@ before it is known who that is.
 """
 
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -208,9 +207,10 @@ class Policy:
         if guard is not None:
             guard.succeeded()
         kept = clean_answer(headers, sets_cookie=plan.route.sets_cookie)
-        names = {name for name, _ in kept}
         if plan.route.service != GATEWAY:
             kept = [(name, value) for name, value in kept if name != NOTHING_RUNS[0]]
+        names = {name for name, _ in kept}
+        if NOTHING_RUNS[0] not in names:
             kept.append(NOTHING_RUNS)
         principal = plan.context.principal
         if principal is not None and principal.is_staff:
@@ -244,10 +244,6 @@ class Policy:
         guard = self.guards.get(plan.route.service)
         if guard is not None:
             guard.leave()
-
-    def housekeep(self) -> None:
-        """Forget what no longer matters; called every now and then."""
-        self._revocations.forget(time.time())
 
     def _refuse(self, context: Context, problem: Problem, target: bytes) -> Refuse:
         path = target.partition(b"?")[0][:256].decode("latin-1")

@@ -62,9 +62,10 @@ class Route:
         return self.reads if method in ("GET", "HEAD") else self.writes
 
 
+METHOD_ORDER = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 GET = frozenset({"GET", "HEAD"})
 POST = frozenset({"POST"})
-ANY = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+ANY = frozenset(METHOD_ORDER)
 WEBHOOK = frozenset({b"x-razorpay-signature", b"x-razorpay-event-id"})
 
 ROUTES: tuple[Route, ...] = (
@@ -120,3 +121,13 @@ class RouteTable:
     def services(self) -> list[str]:
         """Every service behind the gateway, once each."""
         return sorted({route.service for route in self.routes} - {GATEWAY})
+
+
+def as_markdown(routes: Iterable[Route]) -> str:
+    """The table as the README shows it."""
+    rows = ["| path | leads to | methods | without a token |", "|---|---|---|---|"]
+    for route in routes:
+        path = f"`{route.prefix}`" if route.exact else f"`{route.prefix}` and below"
+        methods = ", ".join(method for method in METHOD_ORDER if method in route.methods)
+        rows.append(f"| {path} | {route.service} | {methods} | {'yes' if route.anonymous else 'no'} |")
+    return "\n".join(rows)

@@ -16,6 +16,7 @@ from chassis.ids import new_id
 from chassis.testing import Keys
 from gateway.limits import Allowance
 from gateway.policy import Policy
+from gateway.revocations import Revocations
 from gateway.steps import Forward, Head, Refuse, Wait
 from gateway.testing import Front, eventually
 
@@ -189,9 +190,11 @@ async def test_sessions_that_ended_before_the_start_are_known_from_the_snapshot(
         assert (await front.ask("GET", "/api/v1/orders", token=token)).status == 401
 
 
-def test_ended_sessions_are_forgotten_when_their_last_token_is_dead(policy_factory: Callable[..., Policy]) -> None:
-    policy: Any = policy_factory()
-    policy._revocations.add(new_id(), time.time() - 1)  # noqa: SLF001 - what the feed does
-    policy._revocations.add(new_id(), time.time() + 60)  # noqa: SLF001 - as above
-    policy.housekeep()
-    assert len(policy._revocations) == 1  # noqa: SLF001 - as above
+def test_ended_sessions_are_forgotten_when_their_last_token_is_dead() -> None:
+    revocations, dead, living = Revocations(), new_id(), new_id()
+    revocations.add(dead, 100.0)
+    revocations.add(living, 200.0)
+    revocations.add(living, 50.0)
+    revocations.forget(now=150.0)
+    assert dead not in revocations
+    assert living in revocations

@@ -8,7 +8,6 @@ window.addEventListener("load", () => {
     defaultModelsExpandDepth: -1,
     displayRequestDuration: true,
     filter: true,
-    persistAuthorization: true,
     tryItOutEnabled: false,
     validatorUrl: null,
   });
