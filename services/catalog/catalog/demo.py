@@ -218,7 +218,7 @@ def _large_rows(start: int, end: int) -> Rows:
         words = dice.choice(shelf.brands), dice.choice(shelf.qualities), dice.choice(shelf.nouns)
         name = f"{' '.join(words)} {number}"
         price = dice.randint(*shelf.prices) * 100
-        variant = (derive_id(NAMESPACE, "large", str(number)), f"LRG-{number:06}", {}, price, None)
+        variant_id = derive_id(NAMESPACE, "large", str(number))
         _add_rows(
             rows,
             derive_id(NAMESPACE, "large product", str(number)),
@@ -229,6 +229,6 @@ def _large_rows(start: int, end: int) -> Rows:
             category_id=_path_id(shelf.path),
             is_featured=number % 997 == 0,
             created_at=OPENED + timedelta(seconds=number * 150),
-            variants=[(*variant, _stock(dice, is_sold_out=False))],
+            variants=[(variant_id, f"LRG-{number:06}", {}, price, None, _stock(dice, is_sold_out=False))],
         )
     return rows

@@ -107,10 +107,10 @@ async def list_products(reads: asyncpg.Pool, question: ProductQuestion, *, curre
     """A page of products, with total and facets where asked for. Raises CategoryNotFound, CursorInvalid."""
     if question.search is not None and not search_words(question.search):
         return _encoded({"items": [], "next_cursor": None, **_nothing(question)})
-    rows = await reads.fetch(*_page(question))
+    rows = await reads.fetch(*page_statement(question))
     if not rows and question.search is not None:
         question = replace(question, corrected=await _correction(reads, question.search))
-        rows = await reads.fetch(*_page(question)) if question.corrected else []
+        rows = await reads.fetch(*page_statement(question)) if question.corrected else []
     if not rows and question.category is not None:
         await _require_category(reads, question.category)
     page: dict[str, Any] = {
@@ -155,7 +155,8 @@ def _nothing(question: ProductQuestion) -> dict[str, Any]:
     return total | ({"facets": {"categories": [], "price_bands": []}} if question.facets else {})
 
 
-def _page(question: ProductQuestion) -> tuple[Any, ...]:
+def page_statement(question: ProductQuestion) -> tuple[Any, ...]:
+    """The one statement of a page, and its values."""
     return _best_matches(question) if question.ordering is Ordering.RELEVANCE else _walk(question)
 
 

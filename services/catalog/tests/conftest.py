@@ -25,7 +25,7 @@ class Shop:
         self.staff = harness.as_user("staff")
         self._skus = 0
 
-    async def get(self, path: str, *, staff: bool = False, **params: Any) -> httpx.Response:
+    async def get(self, path: str, *, staff: Any = False, **params: Any) -> httpx.Response:
         """A read, as anybody or as staff."""
         headers = self.staff if staff else {}
         return await self.harness.client.get(f"/api/v1{path}", params=params, headers=headers)

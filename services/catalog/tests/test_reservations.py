@@ -194,7 +194,7 @@ async def test_what_is_no_reservation_is_refused(shop: "Shop", items: list[objec
 
 
 async def test_only_orders_reserves(shop: "Shop") -> None:
-    path, body = f"/internal/reservations/{new_id()}", {"items": []}
+    path = f"/internal/reservations/{new_id()}"
     for headers, status in (({}, 401), (shop.staff, 401), (shop.harness.as_service("cart"), 403)):
-        answer = await shop.harness.client.put(path, json=body, headers=headers)
+        answer = await shop.harness.client.put(path, json={"items": []}, headers=headers)
         assert answer.status_code == status
