@@ -3,6 +3,7 @@
 The bus delivers at least once; a second delivery finds the id in the inbox and changes nothing.
 """
 
+import asyncio
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ from chassis.jobs import Job, JobOutcome
 
 if TYPE_CHECKING:
     from chassis.database import Database  # the database module builds on this table
+
+AT_ONCE = 4
+"""Handlers with a transaction at the same time: fewer than the pool keeps open, so that a burst of events neither
+opens connections to close them again nor leaves none for requests."""
 
 KEPT_DAYS = 30
 """Longer than any redelivery or replay."""
@@ -44,6 +49,9 @@ def inbox_table(metadata: MetaData) -> Table:
 
 INBOX = inbox_table(MetaData())
 
+# One statement object for all: building it and its cache key would cost as much as sending it.
+_RECEIVE = insert(INBOX).on_conflict_do_nothing().returning(INBOX.c.event_id)
+
 
 class Inbox:
     """What a service does with the events it subscribed to."""
@@ -59,6 +67,7 @@ class Inbox:
         self._database = database
         self._subscriptions = {subscription.type: subscription for subscription in subscriptions}
         self._consumer = consumer
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._log = telemetry.get_logger()
         metrics = metrics or telemetry.Metrics(consumer)
         self._handled = metrics.counter(
@@ -79,7 +88,8 @@ class Inbox:
         telemetry.causation_id.set(str(envelope.id))
         telemetry.traceparent.set(envelope.traceparent or "")
         try:
-            applied = await self._apply_despite_contention(envelope, subscription, reader)
+            async with self._turns:
+                applied = await self._apply_despite_contention(envelope, subscription, reader)
         except NotYet:
             self._handled.labels(envelope.type, "not_yet").inc()
             raise
@@ -118,7 +128,7 @@ class Inbox:
         """Apply the event unless it was; whether it was applied now."""
         row = {"event_id": envelope.id, "consumer": self._consumer, "type": envelope.type}
         async with self._database.transaction() as session:
-            new = await session.execute(insert(INBOX).on_conflict_do_nothing().returning(INBOX.c.event_id), row)
+            new = await session.execute(_RECEIVE, row)
             if new.first() is None:
                 return False
             await subscription.handler(session, reader)

@@ -81,6 +81,9 @@ def outbox_table(metadata: MetaData) -> Table:
 
 OUTBOX = outbox_table(MetaData())
 
+# One statement object for all: building it and its cache key would cost as much as sending it.
+_RECORD = insert(OUTBOX)
+
 
 async def record(
     session: AsyncSession,
@@ -107,7 +110,7 @@ async def record(
         traceparent=telemetry.traceparent.get() or None,
     )
     await session.execute(
-        insert(OUTBOX),
+        _RECORD,
         {
             "id": envelope.id,
             "type": envelope.type,
@@ -220,7 +223,7 @@ class Relay:
             self._task = None
 
     async def publish_batch(self) -> int:
-        """Publish what is due, once; how many events the bus confirmed. Raises PublishFailed if any is unknown."""
+        """Publish what is due, once; how many events that were. Raises PublishFailed if any outcome is unknown."""
         rows = await self._locks.fetch(_NEXT, BATCH)
         if not rows:
             return 0
@@ -234,7 +237,7 @@ class Relay:
             await self._locks.fetch(_POSTPONE, list(results.refused), list(results.refused.values()))
         if results.unknown is not None:
             raise PublishFailed(results.unknown)
-        return len(results.published)
+        return len(rows)
 
     async def _publish_subject(self, rows: list[asyncpg.Record], results: _Results) -> None:
         """One aggregate's events, in their order; after a failure the later ones wait for the next batch."""
@@ -265,8 +268,8 @@ class Relay:
                     if clock() >= next_look:
                         await self._look_behind()
                         next_look = clock() + WATCH_EVERY
-                    if await self.publish_batch():
-                        continue
+                    if await self.publish_batch() == BATCH:
+                        self.wake()
                 failures = 0
             except Exception as error:  # noqa: BLE001 - neither database nor broker may end the relay for good
                 failures += 1

@@ -57,7 +57,9 @@ class Consumer(Session):
             except LOST as error:
                 get_logger().info("consumer_not_cancelled", consumer=self._consumer, error=repr(error))
         if self._handling:
-            await asyncio.wait(self._handling, timeout=DRAIN)
+            _, late = await asyncio.wait(self._handling, timeout=DRAIN)
+            for task in late:
+                task.cancel()
         await self.end()
 
     async def _prepare(self, connection: AbstractConnection) -> None:

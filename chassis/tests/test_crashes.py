@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import os
 import signal
 import sys
 from pathlib import Path
@@ -12,11 +13,13 @@ import pytest
 from sqlalchemy import text
 
 from chassis.database import Database
-from chassis.events import Bus, Envelope, Event
+from chassis.events import Bus, Envelope, Event, Message, PublishFailed
 from chassis.ids import new_id
+from chassis.inprocess import InProcessBus
 from chassis.locks import LockConnection
 from chassis.outbox import Relay, record
 from chassis.testing import Databases
+from localservers.postgres import PostgresServer
 
 PROGRAM = Path(__file__).with_name("dying_process.py")
 PATIENCE = 60.0
@@ -134,3 +137,47 @@ async def test_a_consumer_killed_between_commit_and_acknowledgement(bus_url: str
     assert await consume(bus, database, until=events) >= 3, "none was acknowledged, so each comes again"
     assert await database.reads.fetchval("SELECT count(*) FROM notes") == 3
     assert await database.reads.fetchval("SELECT count(DISTINCT lamp_id) FROM notes") == 3
+
+
+async def test_the_embedded_bus_outlives_a_crash_of_its_database(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path / "postgres")
+    server.start()
+    bus = InProcessBus(server.admin_url, ladder=(0.05,), pause=0.05)
+    came: asyncio.Queue[bytes] = asyncio.Queue()
+    crash, pid = asyncio.Event(), server.pid
+    assert pid is not None
+
+    async def handle(body: bytes, _attempt: int) -> None:
+        if not crash.is_set():
+            crash.set()
+            os.kill(pid, signal.SIGKILL)
+        came.put_nowait(body)
+
+    await bus.start()
+    await bus.subscribe("shop", [dying.TYPE], handle)
+    await bus.publish(Message(dying.TYPE, new_id(), b"first"))
+    await crash.wait()
+    server.stop()
+    server = PostgresServer(tmp_path / "postgres")  # on the port that it had
+    server.start()
+
+    async with asyncio.timeout(PATIENCE):
+        assert await came.get() == b"first"
+        for number in range(10):
+            await publish_until_confirmed(bus, Message(dying.TYPE, new_id(), str(number).encode()))
+        got: set[bytes] = set()
+        while len(got) < 10:
+            got.add(await came.get())
+    await bus.stop()
+    server.stop()
+
+
+async def publish_until_confirmed(bus: Bus, message: Message) -> None:
+    """As the relay does."""
+    while True:
+        try:
+            await bus.publish(message)
+        except PublishFailed:
+            await asyncio.sleep(0.05)
+        else:
+            return

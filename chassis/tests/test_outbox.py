@@ -150,7 +150,7 @@ async def test_an_event_nobody_is_bound_to_waits_and_the_others_go_on(
     await light(database)
     sold = await light(database, LampSold)
 
-    assert await relay.publish_batch() == 1
+    await relay.publish_batch()
     assert (await fickle.next()).id == sold
     assert await unpublished(database) == ["lamp.lit.v1"]
     assert await relay.publish_batch() == 0, "it is not tried again at once"
