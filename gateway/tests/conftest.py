@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import ASGIApp
 
 from chassis.auth import KeySet, TokenVerifier
-from chassis.clients import HttpUpstream, Upstream
+from chassis.clients import AsgiUpstream, HttpUpstream, Upstream
 from chassis.runner import Listener, bind, serve
 from chassis.testing import FakeUpstream, Keys
 from gateway.addresses import ClientAddresses
@@ -64,6 +65,7 @@ def front_factory(keys: Keys) -> FrontFactory:
         protocol: str = "ours",
         routes: RouteTable | None = None,
         down: tuple[str, ...] = (),
+        in_process: dict[str, ASGIApp] | None = None,
         **values: Any,
     ) -> AsyncIterator[Front]:
         services = {name: RecordingService() for name in SERVICES}
@@ -72,6 +74,8 @@ def front_factory(keys: Keys) -> FrontFactory:
         stub = accounts_stub(keys)
         upstreams: dict[str, Upstream] = {name: HttpUpstream(service.url) for name, service in services.items()}
         upstreams["accounts"] = Both(stub.upstream(), upstreams["accounts"])
+        for name, app in (in_process or {}).items():
+            upstreams[name] = AsgiUpstream(app, host=name)
         for name in down:
             await services[name].stop()
         settings = GatewaySettings(
