@@ -1,14 +1,17 @@
 """The ASGI application of a service: routes, problems for every refusal, and documents that tell clients about both."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.events import Event
@@ -24,35 +27,8 @@ from chassis.problems import (
 )
 from chassis.telemetry import get_logger, request_id
 
-_PROBLEM_SCHEMA = {
-    "title": "Problem",
-    "description": "RFC 9457 problem document.",
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],
-    "properties": {
-        "type": {"type": "string", "description": "Relative URL of a page about this code."},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "What to do next."},
-        "instance": {"type": "string"},
-        "code": {"type": "string", "description": "Stable; branch on this."},
-        "request_id": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["code", "message"],
-                "properties": {
-                    "pointer": {"type": "string", "description": "JSON pointer into the body."},
-                    "parameter": {"type": "string", "description": "Query, path or header value."},
-                    "code": {"type": "string"},
-                    "message": {"type": "string"},
-                },
-            },
-        },
-    },
-    "additionalProperties": True,
-}
+_REPLACED = ("HTTPValidationError", "ValidationError")
+"""What FastAPI says about refusals."""
 
 
 def make_application(
@@ -71,56 +47,58 @@ def make_application(
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=_operation_id,
     )
     for router in routers:
-        app.include_router(router)
-    app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
-    document = _once(lambda: _openapi(app, tuple(problems)))
-    asyncapi = _once(lambda: _asyncapi(name, version, events))
+        # Not `include_router`, which wraps every route once more: finding one would cost three times as much.
+        app.router.routes.extend(router.routes)
+    for refusal in (Problem, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(refusal, _refuse)
+    app.add_exception_handler(ClientDisconnect, _leave)
+
+    @cache
+    def openapi() -> dict[str, Any]:
+        return _openapi(app, tuple(problems))
 
     async def serve_openapi(_request: Request) -> Response:
-        return JSONResponse(document())
+        return JSONResponse(openapi())
 
     async def serve_asyncapi(_request: Request) -> Response:
-        return JSONResponse(asyncapi())
+        return JSONResponse(_asyncapi(name, version, events))
 
     app.add_route("/openapi.json", serve_openapi)
     app.add_route("/internal/asyncapi.json", serve_asyncapi)
-    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend its document
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend its document
     return app
 
 
-def _once(make: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-    made: list[dict[str, Any]] = []
-
-    def get() -> dict[str, Any]:
-        if not made:
-            made.append(make())
-        return made[0]
-
-    return get
+async def _refuse(request: Request, error: Exception) -> Response:
+    return _problem_for(request, error).response(instance=request.scope["path"], request_id=request_id.get())
 
 
-def _operation_id(route: APIRoute) -> str:
-    return route.name
+def _problem_for(request: Request, error: Exception) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case RequestValidationError():
+            return InputInvalid([_field_error(item) for item in error.errors()])
+        case HTTPException(status_code=404):
+            return RouteNotFound("See /docs for the routes that exist.")
+        case HTTPException(status_code=405):
+            return MethodNotAllowed("Use one of the methods in Allow.", headers={"allow": _allowed(request)})
+        case HTTPException():
+            return BadRequest("The request could not be read.")
+    return InternalError("Repeat later; if it happens again, tell us the request id.")
 
 
-def _answer(request: Request, problem: Problem) -> Response:
-    return problem.response(instance=request.url.path, request_id=request_id.get())
+async def _leave(_request: Request, _error: Exception) -> Response:
+    """The client went away in the middle of its request: nobody reads this, and it is no mistake of ours."""
+    return Response(status_code=499)
 
 
-async def _problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)  # noqa: S101 - registered for this class
-    return _answer(request, error)
-
-
-async def _invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
-    return _answer(request, InputInvalid([_field_error(item) for item in error.errors()]))
+def _allowed(request: Request) -> str:
+    """The methods of a path, which may be spread over several routes."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in routes if isinstance(route, Route) for method in route.methods or ()}))
 
 
 def _field_error(item: Any) -> FieldError:
@@ -129,21 +107,6 @@ def _field_error(item: Any) -> FieldError:
         escaped = [str(part).replace("~", "~0").replace("/", "~1") for part in path]
         return FieldError("".join(f"/{part}" for part in escaped), item["type"], item["msg"])
     return FieldError(str(path[0] if path else place), item["type"], item["msg"], where="parameter")
-
-
-async def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
-    if error.status_code == 405:
-        problem: Problem = MethodNotAllowed("Use one of the methods in Allow.", headers=dict(error.headers or {}))
-    elif error.status_code == 404:
-        problem = RouteNotFound("See /docs for the routes that exist.")
-    else:
-        problem = BadRequest("The request could not be read.")
-    return _answer(request, problem)
-
-
-async def _unexpected(request: Request, _error: Exception) -> Response:
-    return _answer(request, InternalError("Repeat later; if it happens again, tell us the request id."))
 
 
 class LastResort:
@@ -174,29 +137,17 @@ class LastResort:
 
 
 def _openapi(app: FastAPI, problems: tuple[type[Problem], ...]) -> dict[str, Any]:
+    """FastAPI's document, with the one format of refusals and the two kinds of tokens."""
+    common = json.loads(files("chassis").joinpath("openapi.json").read_bytes())
     document = FastAPI.openapi(app)
     components = document.setdefault("components", {})
-    schemas = components.setdefault("schemas", {})
-    schemas.pop("HTTPValidationError", None)
-    schemas.pop("ValidationError", None)
-    schemas["Problem"] = _PROBLEM_SCHEMA
-    components["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-        "service": {
-            "type": "http",
-            "scheme": "bearer",
-            "bearerFormat": "JWT",
-            "description": "Between services.",
-        },
-    }
-    refusal = {
-        "description": "A problem; `code` says which.",
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
+    schemas = {**components.get("schemas", {}), **common["schemas"]}
+    components["schemas"] = {name: schema for name, schema in schemas.items() if name not in _REPLACED}
+    components["securitySchemes"] = common["securitySchemes"]
     for path in document.get("paths", {}).values():
         for operation in path.values():
             operation["responses"].pop("422", None)
-            operation["responses"]["default"] = refusal
+            operation["responses"]["default"] = common["refusal"]
     document["x-problems"] = table(problems)
     return document
 
@@ -205,25 +156,18 @@ def _asyncapi(name: str, version: str, events: Sequence[type[Event]]) -> dict[st
     """AsyncAPI 3.0: one channel and one send operation for each published event."""
     channels, operations, messages = {}, {}, {}
     for event in events:
-        schema = event.model_json_schema(
-            mode="serialization", ref_template=f"#/components/messages/{event.type}/payload/$defs/{{model}}"
-        )
+        template = f"#/components/messages/{event.type}/payload/$defs/{{model}}"
         messages[event.type] = {
             "name": event.type,
             "title": event.type,
             "summary": (event.__doc__ or "").strip().splitlines()[0],
             "contentType": "application/cloudevents+json",
-            "payload": schema,
+            "payload": event.model_json_schema(mode="serialization", ref_template=template),
             "x-required": event.required,
         }
-        channels[event.type] = {
-            "address": event.type,
-            "messages": {event.type: {"$ref": f"#/components/messages/{event.type}"}},
-        }
-        operations[f"publish.{event.type}"] = {
-            "action": "send",
-            "channel": {"$ref": f"#/channels/{event.type}"},
-        }
+        reference = {"$ref": f"#/components/messages/{event.type}"}
+        channels[event.type] = {"address": event.type, "messages": {event.type: reference}}
+        operations[f"publish.{event.type}"] = {"action": "send", "channel": {"$ref": f"#/channels/{event.type}"}}
     return {
         "asyncapi": "3.0.0",
         "info": {"title": f"{name} events", "version": version},
