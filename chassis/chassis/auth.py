@@ -84,13 +84,6 @@ def public_part(jwk: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in jwk.items() if name not in ("d", "key_ops")}
 
 
-class KeysMissing(Unavailable):
-    """Nobody's token can be verified yet: repeat after `Retry-After` seconds."""
-
-    code = "keys_missing"
-    title = "Keys not known yet"
-
-
 class UnknownKey(TokenInvalid):
     """The token names a key that is not in the set (yet)."""
 
@@ -112,6 +105,11 @@ class KeySet:
     def is_loaded(self) -> bool:
         """Whether there is any key to verify with."""
         return bool(self._keys)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the source has never answered."""
+        return self._fetch is not None and not self._keys
 
     def replace(self, document: bytes | str) -> None:
         """Take over a JWKS document; keys of other algorithms are left out."""
@@ -193,16 +191,19 @@ class TokenVerifier:
         return principal
 
     async def verify_with_newest_keys(self, token: str) -> Principal | ServicePrincipal:
-        """As `verify`, but an unknown `kid` is looked for in the source of the keys first. Raises KeysMissing too."""
+        """As `verify`, but an unknown `kid` is looked for in the source of the keys first.
+
+        Raises TokenInvalid, or Unavailable as long as no key is known at all.
+        """
         try:
             return self.verify(token)
         except UnknownKey:
-            if self.keys.may_refetch(time.monotonic()):
-                await self._try_refresh()
-            elif self.keys.is_loaded:
+            if not self.keys.may_refetch(time.monotonic()) and not self.keys.is_awaited:
                 raise
-        if not self.keys.is_loaded:
-            raise KeysMissing("The keys of accounts are not known yet; repeat in a moment.")
+        if self.keys.may_refetch(time.monotonic()):
+            await self._try_refresh()
+        if self.keys.is_awaited:
+            raise Unavailable("The keys to verify tokens with are not known yet; repeat in a moment.")
         return self.verify(token)
 
     async def _try_refresh(self) -> None:

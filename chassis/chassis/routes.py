@@ -139,7 +139,8 @@ class StrictRoute(APIRoute):
         takes_body = self.body_field is not None
         keyed = declared["x-idempotency"] != "none" and "POST" in (self.methods or ()) and rule != "service"
         in_one_transaction = "x-transaction" not in declared
-        parameters = frozenset(_query_parameters(self.dependant))
+        described = (row["name"] for row in declared.get("parameters", ()) if row["in"] == "query")
+        parameters = frozenset((*_query_parameters(self.dependant), *described))
 
         async def answer(request: Request) -> Response:
             request = StrictRequest(request.scope, request.receive)
@@ -247,18 +248,19 @@ async def _read_body(request: StrictRequest, limit: int, *, expected: bool) -> N
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
     length = headers.get("content-length", "")
-    announced = int(length) if length.isdecimal() else 0
+    announced = int(length[:18]) if length.isdecimal() else 0
     if expected and not is_json and (kind or announced):
         raise UnsupportedMediaType("Send the body as application/json.")
     if announced > limit:
         raise ContentTooLarge(f"Send at most {limit} bytes.")
-    body = b""
+    chunks, size = [], 0
     # The announced length may be missing or a lie, so what arrives is counted.
     async for chunk in request.stream():
-        body = body + chunk if body else chunk
-        if len(body) > limit:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
             raise ContentTooLarge(f"Send at most {limit} bytes.")
-    request._body = body  # noqa: SLF001 - what Request.body() would store
+    body = request._body = b"".join(chunks)  # noqa: SLF001 - what Request.body() would store
     if expected and body:
         if not is_json:
             raise UnsupportedMediaType("Send the body as application/json.")
@@ -304,12 +306,7 @@ class Router(APIRouter):
     """Routes of which each declares who may call it."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(
-            route_class=StrictRoute,
-            redirect_slashes=False,
-            generate_unique_id_function=lambda route: route.name,
-            **options,
-        )
+        super().__init__(route_class=StrictRoute, redirect_slashes=False, **options)
 
 
 def caller_from_token(request: Request) -> str | None:
