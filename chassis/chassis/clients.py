@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes
 
 import aiohttp
 import msgspec
@@ -18,10 +19,12 @@ from yarl import URL
 
 from chassis.auth import ServiceIdentity
 from chassis.problems import Unavailable
-from chassis.telemetry import correlation_id, request_id, traceparent
+from chassis.telemetry import correlation_id, get_logger, request_id, traceparent
 
 CONNECT_TIMEOUT = 1.0
 READ_TIMEOUT = 3.0
+KEEP_ALIVE = 10.0
+"""Seconds an idle connection is kept: fewer than the listeners' 15, so that none is used while it is being closed."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -97,7 +100,7 @@ class HttpUpstream:
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._limit, keepalive_timeout=20),
+                connector=aiohttp.TCPConnector(limit=self._limit, keepalive_timeout=KEEP_ALIVE),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -160,14 +163,16 @@ class AsgiUpstream:
         try:
             async with asyncio.timeout(request.timeout):
                 await call.answered.wait()
-        except BaseException as error:
-            await call.cancel()
-            if isinstance(error, TimeoutError):
-                raise UpstreamTimedOut(f"no answer within {request.timeout} s") from error
+        except TimeoutError as error:
+            await call.leave()
+            raise UpstreamTimedOut(f"no answer within {request.timeout} s") from error
+        except BaseException:
+            await call.leave()
             raise
-        if call.status is None:
-            raise UpstreamBroken("the application ended without an answer")
-        return UpstreamResponse(call.status, call.headers, call.chunks(), call.cancel)
+        if call.status is None or call.is_broken:
+            await call.leave()
+            raise UpstreamBroken("the application ended without an answer, or the body of the request broke off")
+        return UpstreamResponse(call.status, call.headers, call.chunks(), call.leave)
 
     def _scope(self, request: UpstreamRequest) -> dict[str, Any]:
         path, _, query = request.target.partition(b"?")
@@ -177,7 +182,7 @@ class AsgiUpstream:
             "http_version": "1.1",
             "method": request.method,
             "scheme": "http",
-            "path": _unquote(path),
+            "path": unquote_to_bytes(path).decode("utf-8", "replace"),
             "raw_path": path,
             "query_string": query,
             "root_path": "",
@@ -191,12 +196,6 @@ class AsgiUpstream:
         """Nothing is held."""
 
 
-def _unquote(path: bytes) -> str:
-    from urllib.parse import unquote_to_bytes
-
-    return unquote_to_bytes(path).decode("utf-8", "replace")
-
-
 class _AsgiCall:
     """One call under way: a task running the application, and the queue through which its answer comes."""
 
@@ -207,30 +206,34 @@ class _AsgiCall:
         self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=4)
         self._body = body
         self._sent = False
+        self.is_broken = False
         self._gone = asyncio.Event()
         self._whole = False
         # A fresh context: ids and principals of the caller must reach the callee through headers only.
-        self._task = contextvars.Context().run(asyncio.get_running_loop().create_task, self._run(app, scope))
+        self._task = asyncio.create_task(self._run(app, scope), context=contextvars.Context())
 
     async def _run(self, app: ASGIApp, scope: dict[str, Any]) -> None:
         try:
             await app(scope, self._receive, self._send)
+        except Exception as error:  # noqa: BLE001 - it must not end the caller's process; a broken answer tells enough
+            get_logger().warning("application failed", error=repr(error))
         finally:
             self.answered.set()
-            if not self._gone.is_set():
-                await self._chunks.put(None)
+            await self._put(None)
 
     async def _receive(self) -> Message:
-        if isinstance(self._body, bytes):
-            if not self._sent:
+        if not self._sent and not self._gone.is_set():
+            if isinstance(self._body, bytes):
                 self._sent = True
                 return {"type": "http.request", "body": self._body, "more_body": False}
-        else:
-            async for chunk in self._body:
-                return {"type": "http.request", "body": chunk, "more_body": True}
-            if not self._sent:
-                self._sent = True
-                return {"type": "http.request", "body": b"", "more_body": False}
+            try:
+                async for chunk in self._body:
+                    return {"type": "http.request", "body": chunk, "more_body": True}
+            except Exception:  # noqa: BLE001 - whoever sends the body is gone: over the wire the connection would end
+                self.is_broken = True
+                return {"type": "http.disconnect"}
+            self._sent = True
+            return {"type": "http.request", "body": b"", "more_body": False}
         await self._gone.wait()
         return {"type": "http.disconnect"}
 
@@ -241,9 +244,13 @@ class _AsgiCall:
         elif message["type"] == "http.response.body":
             self.answered.set()
             if message.get("body"):
-                await self._chunks.put(message["body"])
-            if not message.get("more_body"):
-                self._whole = True
+                await self._put(message["body"])
+            self._whole = not message.get("more_body")
+
+    async def _put(self, chunk: bytes | None) -> None:
+        """Wait for a place among the chunks, unless nobody reads them any more."""
+        if not self._gone.is_set():
+            await self._chunks.put(chunk)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes."""
@@ -252,16 +259,14 @@ class _AsgiCall:
         if not self._whole:
             raise UpstreamBroken("the application ended in the middle of its answer")
 
-    async def cancel(self) -> None:
-        """The caller is gone, or has read everything."""
+    async def leave(self) -> None:
+        """The caller has read everything, or is gone: then the application is stopped and its work rolled back."""
         self._gone.set()
-        if not self._task.done() and not self._whole:
-            self._task.cancel()
         while not self._chunks.empty():
             self._chunks.get_nowait()
-        await asyncio.wait([self._task], timeout=1)
-        if self._task.done() and not self._task.cancelled():
-            self._task.exception()
+        if not self._whole and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=1)
 
 
 class UpstreamUnavailable(Unavailable):
@@ -347,14 +352,15 @@ class InternalClient:
                 response = await self._upstream.send(self._request(method, path, json, timeout))
                 async with asyncio.timeout(timeout):
                     body = await response.read()
-            except (UpstreamFailure, TimeoutError) as error:
+                data = msgspec.json.decode(body) if body else None
+            except (UpstreamFailure, TimeoutError, msgspec.DecodeError) as error:
                 self._breaker.failed()
                 if attempt == 2 or not (idempotent or isinstance(error, UpstreamUnreachable)):
                     break
                 continue
             self._breaker.succeeded()
             if response.status < 500:
-                return Reply(response.status, msgspec.json.decode(body) if body else None)
+                return Reply(response.status, data)
             if not idempotent:
                 break
         raise UpstreamUnavailable(self._target)

@@ -138,13 +138,9 @@ class FakeUpstream:
                 return Response(status_code=status) if document is None else JSONResponse(document, status)
         return JSONResponse({"code": "not_found"}, 404)
 
-    def upstream(self) -> "QuietUpstream":
+    def upstream(self) -> AsgiUpstream:
         """This fake behind the port that services call through."""
-        return QuietUpstream(self, host="fake")
-
-
-class QuietUpstream(AsgiUpstream):
-    """An in-process upstream; a fake that breaks its connection is no error of the test's own."""
+        return AsgiUpstream(self, host="fake")
 
 
 @dataclass
