@@ -12,7 +12,8 @@ from typing import Any
 import asyncpg
 from sqlalchemy import MetaData, event, func, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.sql.functions import Function
@@ -80,6 +81,12 @@ async def _keep_session_state(_connection: asyncpg.Connection) -> None:
     """Replaces asyncpg's reset, a round trip per request: no read changes the state of its session."""
 
 
+def _refuse_closed(connection: DBAPIConnection, _record: Any, _proxy: Any) -> None:
+    """The pool replaces a connection that the server has closed, so that a restart of PostgreSQL fails no request."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
 class Database:
     """The connections of one service."""
 
@@ -107,24 +114,26 @@ class Database:
             pool_size=settings.db_pool_size,
             max_overflow=settings.db_max_overflow,
             pool_timeout=POOL_TIMEOUT,
+            hide_parameters=True,
             connect_args={
                 "timeout": CONNECT_TIMEOUT,
                 "command_timeout": settings.statement_timeout + 5,
                 "server_settings": self._server_settings(),
             },
         )
+        event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False, autoflush=False)
         self._reads = await self._read_pool(self._read_url)
         self._primary_reads = self._reads if self._read_url == self._url else await self._read_pool(self._url)
 
     async def stop(self) -> None:
         """Close every connection."""
-        for pool in {self._reads, self._primary_reads} - {None}:
+        for pool in {pool for pool in (self._reads, self._primary_reads) if pool is not None}:
             try:
                 async with asyncio.timeout(3):
-                    await pool.close()  # type: ignore[union-attr]  # None is excluded above
+                    await pool.close()
             except TimeoutError:
-                pool.terminate()  # type: ignore[union-attr]  # None is excluded above
+                pool.terminate()
         if self._engine is not None:
             await self._engine.dispose()
 
@@ -184,7 +193,7 @@ class Database:
         try:
             async with asyncio.timeout(2), self.engine.connect() as connection:
                 await connection.execute(text("SELECT 1"))
-        except (OSError, OperationalError, InterfaceError, DBAPIError, PoolTimeout, asyncpg.PostgresError):
+        except (OSError, DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
         return True
 
