@@ -38,9 +38,21 @@ def decode_cursor(text: str, scope: str, *types: Any) -> tuple[Any, ...]:
         mark, *values = msgspec.json.decode(payload, type=tuple[(str, *types)])  # type: ignore[valid-type]  # the types are values here, as msgspec wants them
     except (ValueError, TypeError, msgspec.MsgspecError) as error:
         raise CursorInvalid("Start again without a cursor.") from error
-    if mark != _mark(scope) or any(isinstance(value, str) and "\x00" in value for value in values):
+    if mark != _mark(scope) or not all(map(_fits_a_column, values)):
         raise CursorInvalid("The cursor belongs to another list; start again without it.")
     return tuple(values)
+
+
+def _fits_a_column(value: CursorValue) -> bool:
+    """A cursor is no secret: somebody may have written into it what PostgreSQL would refuse."""
+    match value:
+        case str():
+            return "\x00" not in value
+        case int():
+            return -(2**63) <= value < 2**63
+        case datetime():
+            return value.tzinfo is not None and 1 < value.year < 9999
+    return True
 
 
 def _mark(scope: str) -> str:
