@@ -21,8 +21,8 @@ LOCK = 0x48414154
 """Key of the advisory lock under which a database is migrated."""
 
 
-def head_revision(package: str) -> str:
-    """The newest revision among the package's files, found without importing Alembic."""
+def _revisions(package: str) -> tuple[str, set[str]]:
+    """The newest revision among the package's files and all of them, found without importing Alembic."""
     revisions: set[str] = set()
     replaced: set[str] = set()
     for file in files(f"{package}.migrations").joinpath("versions").iterdir():
@@ -33,7 +33,22 @@ def head_revision(package: str) -> str:
             revisions.update([found[1]] if found else [])
             replaced.update([before[1]] if before else [])
     (head,) = revisions - replaced
-    return head
+    return head, revisions
+
+
+def head_revision(package: str) -> str:
+    """The newest revision among the package's files."""
+    return _revisions(package)[0]
+
+
+async def is_migrated(url: str, package: str) -> bool:
+    """Whether a database has all that this package needs.
+
+    A revision that the package does not know is a newer release's, which only added to it.
+    """
+    head, known = _revisions(package)
+    current = await current_revision(url)
+    return current == head or (current is not None and current not in known)
 
 
 async def current_revision(url: str) -> str | None:

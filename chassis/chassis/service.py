@@ -8,9 +8,11 @@ import argparse
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import asyncpg
 import msgspec
 from fastapi import APIRouter
 from starlette.applications import Starlette
@@ -27,7 +29,7 @@ from chassis.idempotency import forget_old
 from chassis.inbox import INBOX_CLEANUP, Inbox, parked_alarm
 from chassis.jobs import Job, JobOutcome, JobRunner
 from chassis.locks import LockConnection
-from chassis.migrations import current_revision, head_revision, migrate
+from chassis.migrations import is_migrated, migrate
 from chassis.outbox import OUTBOX_CLEANUP, Relay
 from chassis.problems import Problem
 from chassis.routes import caller_from_token
@@ -84,7 +86,9 @@ class Service:
         )
         self.inbox = Inbox(self.database, self.subscriptions, consumer=self.name, metrics=self.metrics)
         self.locks = LockConnection(self.database.url, name=self.name)
-        self.relay = Relay(self.locks, bus, metrics=self.metrics)
+        # A process that does everything wakes its relay itself; polling is for rows of other processes.
+        poll = 2.0 if settings.role is Role.ALL else 0.2
+        self.relay = Relay(self.locks, bus, poll=poll, metrics=self.metrics)
         alarms = (parked_alarm(bus, self.name),) if self.subscriptions else ()
         self.jobs = JobRunner(self.database, (*jobs, *alarms, *HOUSEKEEPING), locks=self.locks, metrics=self.metrics)
         self._consuming: Consuming | None = None
@@ -92,6 +96,7 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._migrated = False
         self._draining = False
+        self._listens = False
         self.fastapi = make_application(
             name=self.name, version=_version(self.name), routers=routers, problems=problems, events=events
         )
@@ -112,17 +117,23 @@ class Service:
         """Whether this process relays, consumes and runs jobs."""
         return self.settings.role in (Role.WORKER, Role.ALL)
 
-    async def start(self) -> None:
-        """Open the database, learn the keys, and, as a worker, begin to relay, consume and run jobs."""
+    async def listen(self) -> None:
+        """Open the database and bind the queue, so that nothing published from now on misses this service."""
         service_name.set(self.name)
         await self.database.start()
         self.database.wake_relay = self.relay.wake
         for action in self._on_start:
             await action()
+        if self.works and self.subscriptions:
+            self._consuming = await self.bus.subscribe(self.name, self.inbox.types, self.inbox.handle)
+        self._listens = True
+
+    async def start(self) -> None:
+        """Listen, learn the keys, and, as a worker, begin to relay events and run jobs."""
+        if not self._listens:
+            await self.listen()
         self._tasks.append(asyncio.create_task(self._keep_keys_fresh()))
         if self.works:
-            if self.subscriptions:
-                self._consuming = await self.bus.subscribe(self.name, self.inbox.types, self.inbox.handle)
             await self.relay.start()
             await self.jobs.start()
         get_logger().info("started", service=self.name, role=self.settings.role)
@@ -169,7 +180,8 @@ class Service:
         """What this process needs to do its work, and whether it has it. Other services are not among it."""
         reachable = await self.database.is_reachable()
         if reachable and not self._migrated:
-            self._migrated = await current_revision(self.database.url) == head_revision(self.name)
+            with suppress(OSError, asyncpg.PostgresError):
+                self._migrated = await is_migrated(self.database.url, self.name)
         checks = {"database": reachable, "migrations": self._migrated, "keys": self.keys.is_loaded}
         if self.works:
             checks["bus"] = self.bus.is_ready()
