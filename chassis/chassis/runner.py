@@ -112,8 +112,9 @@ async def serve(
     tasks = [asyncio.create_task(_serve(server, listener)) for server, listener in zip(servers, listeners, strict=True)]
     waiting = asyncio.create_task(stopping.wait())
     listening = asyncio.gather(*(server.listening.wait() for server in servers))
+    first: list[asyncio.Future[Any]] = [*tasks, waiting, listening]
     try:
-        await asyncio.wait([*tasks, waiting, listening], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if listening.done() and on_ready is not None:
             on_ready()
         await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)
@@ -123,7 +124,10 @@ async def serve(
             server.should_exit = True
         waiting.cancel()
         listening.cancel()
-        await asyncio.gather(*tasks)
+        # All of them drain, also when one has failed.
+        await asyncio.wait(tasks)
+    for task in tasks:
+        task.result()
 
 
 async def _serve(server: Server, listener: Listener) -> None:
