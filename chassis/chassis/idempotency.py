@@ -11,26 +11,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import msgspec
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    DateTime,
-    Index,
-    LargeBinary,
-    MetaData,
-    SmallInteger,
-    Table,
-    Text,
-    and_,
-    delete,
-    func,
-    text,
-)
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Column, DateTime, Index, LargeBinary, MetaData, SmallInteger, Table, Text, delete, func, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
-from chassis.problems import IdempotencyKeyInvalid, IdempotencyKeyReused
+from chassis.problems import Busy, IdempotencyKeyInvalid, IdempotencyKeyReused
 
 KEPT = timedelta(hours=48)
 REPLAYED_HEADERS = ("content-type", "location", "etag")
@@ -94,15 +79,13 @@ async def claim(session: AsyncSession, attempt: Attempt) -> Response | None:
 
     Raises IdempotencyKeyReused when it was used for something else.
     """
-    taken = await session.execute(
-        insert(KEYS)
-        .values(caller=attempt.caller, route=attempt.route, key=attempt.key, fingerprint=attempt.fingerprint)
-        .on_conflict_do_nothing()
-        .returning(KEYS.c.key)
-    )
+    names = {"caller": attempt.caller, "route": attempt.route, "key": attempt.key}
+    taken = await session.execute(_CLAIM, {**names, "fingerprint": attempt.fingerprint})
     if taken.first() is not None:
         return None
-    stored = (await session.execute(KEYS.select().where(_is(attempt)))).one()
+    stored = (await session.execute(_STORED, names)).first()
+    if stored is None:
+        raise Busy("This key has just been forgotten; repeat the request.")
     if stored.fingerprint != attempt.fingerprint:
         raise IdempotencyKeyReused("This key was used for another request; choose a new one.")
     answer = Response(stored.body, status_code=stored.status, headers=msgspec.json.decode(stored.headers))
@@ -113,15 +96,22 @@ async def claim(session: AsyncSession, attempt: Attempt) -> Response | None:
 async def remember(session: AsyncSession, attempt: Attempt, response: Response) -> None:
     """Keep the answer; it becomes visible with the effect, in the same commit."""
     headers = {name: response.headers[name] for name in REPLAYED_HEADERS if name in response.headers}
-    await session.execute(
-        KEYS.update()
-        .where(_is(attempt))
-        .values(status=response.status_code, headers=msgspec.json.encode(headers), body=bytes(response.body))
-    )
+    answer = {"status": response.status_code, "headers": msgspec.json.encode(headers), "body": bytes(response.body)}
+    names = {"caller": attempt.caller, "route": attempt.route, "key": attempt.key}
+    await session.execute(_REMEMBER, {**names, **answer})
 
 
-def _is(attempt: Attempt) -> ColumnElement[bool]:
-    return and_(KEYS.c.caller == attempt.caller, KEYS.c.route == attempt.route, KEYS.c.key == attempt.key)
+_CLAIM = text("""
+INSERT INTO idempotency_keys (caller, route, key, fingerprint) VALUES (:caller, :route, :key, :fingerprint)
+ON CONFLICT DO NOTHING RETURNING key""")
+
+_STORED = text("""
+SELECT fingerprint, status, headers, body FROM idempotency_keys
+WHERE caller = :caller AND route = :route AND key = :key""")
+
+_REMEMBER = text("""
+UPDATE idempotency_keys SET status = :status, headers = :headers, body = :body
+WHERE caller = :caller AND route = :route AND key = :key""")
 
 
 async def forget_old(session: AsyncSession) -> int:
