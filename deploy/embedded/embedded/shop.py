@@ -4,6 +4,8 @@ Nothing differs from the distributed form but what is written here: calls betwee
 bus keeps its queues in a database of its own, and settings come from the data folder instead of the environment.
 """
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +37,10 @@ PARTS: dict[str, tuple[Callable[..., ServiceSettings], Callable[..., Service]]] 
     "payments": (payments.settings.PaymentsSettings, payments.app.build),
 }
 """In the order in which they are built and started."""
+
+
+READY_WITHIN = 10.0
+"""Seconds that the gateway gets to learn the keys and the ended sessions before the shop opens."""
 
 
 class LateUpstream:
@@ -105,11 +111,18 @@ class Shop:
         )
 
     async def start(self) -> None:
-        """Start the services, then the gateway, which asks them for keys and revocations."""
+        """Bind every queue before the first event leaves; the gateway comes last and asks for keys and revocations."""
         await self._bus.start()
+        for service in self.services.values():
+            await service.listen()
         for service in self.services.values():
             await service.start()
         await self.gateway.start()
+        # The door opens when tokens can be checked; should that take long, /readyz says what is missing.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READY_WITHIN):
+                while not all(self.gateway.readiness().values()):  # noqa: ASYNC110 - it has several conditions
+                    await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
         """The other way round."""
