@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from tests.patience import eventually
+from tests.patience import NeverHappened, eventually
 
 Row = Mapping[str, Any]
 Ledger = dict[str, Any]
@@ -25,7 +25,8 @@ UNDER_WAY = {
     """,
     "payments": """
         SELECT (SELECT count(*) FROM outbox WHERE published_at IS NULL AND required)
-            + (SELECT count(*) FROM payments WHERE status IN ('creating', 'closing'))
+            + (SELECT count(*) FROM payments WHERE status = 'closing' OR status = 'creating'
+                AND (lease_until > clock_timestamp() - interval '10 seconds' OR closing_at IS NOT NULL))
             + (SELECT count(*) FROM webhook_events WHERE processed_at IS NULL)
             + (SELECT count(*) FROM refunds WHERE status IN ('requested', 'submitted'))
     """,
@@ -49,9 +50,8 @@ class Books:
         return await self.connections[database].fetchval(sql, *values)
 
     async def under_way(self) -> dict[str, int]:
-        """How much each database still has to do; only those with something."""
-        counts = {name: await self.value(name, sql) for name, sql in UNDER_WAY.items()}
-        return {name: count for name, count in counts.items() if count}
+        """How much each database still has to do."""
+        return {name: await self.value(name, sql) for name, sql in UNDER_WAY.items()}
 
 
 @asynccontextmanager
@@ -73,13 +73,18 @@ async def quiet(
     urls: Mapping[str, str], *, bus: str, ledger: Callable[[], Awaitable[Ledger]], within: float = 60.0
 ) -> None:
     """Wait until nothing is under way any more: in the services, on the bus (its database), and at the provider."""
+    busy: dict[str, int] = {}
 
     async def look() -> bool:
         async with opened_books({**urls, "bus": bus}, ledger=ledger) as books:
-            if await books.under_way():
-                return False
-            if await books.value("bus", "SELECT count(*) FROM messages WHERE parked_at IS NULL"):
-                return False
-        return bool((await ledger())["totals"]["deliveries_pending"] == 0)
+            waiting = await books.value("bus", "SELECT count(*) FROM messages WHERE parked_at IS NULL")
+            found = {**await books.under_way(), "bus": waiting}
+        found["provider"] = (await ledger())["totals"]["deliveries_pending"]
+        busy.clear()
+        busy.update({name: count for name, count in found.items() if count})
+        return not busy
 
-    await eventually(look, what="Quiet in all five databases", within=within)
+    try:
+        await eventually(look, what="Quiet in all five databases", within=within)
+    except NeverHappened as never:
+        raise NeverHappened(f"{never}; still under way: {busy}") from None

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 
 import httpx
@@ -31,7 +32,9 @@ def shop_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopProce
 async def shop(shop_process: ShopProcess | None) -> AsyncIterator[Shop]:
     """The shop, over HTTP."""
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
-    async with httpx.AsyncClient(timeout=30, limits=limits) as http:
+    # All shoppers share its connections; a jar that takes nothing keeps one's cart cookie from the next.
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    async with httpx.AsyncClient(timeout=30, limits=limits, cookies=no_cookies) as http:
         if shop_process is None:
             yield Shop(os.environ["HAAT_URL"].rstrip("/"), os.environ["HAAT_SIMULATOR_URL"].rstrip("/"), http)
         else:
