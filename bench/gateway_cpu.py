@@ -8,8 +8,10 @@ so neither the stub nor the load is counted.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -143,11 +145,15 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on, below those that outgoing connections take."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            ports.append(port)
+    return ports
 
 
 def wait_for(port: int) -> None:
@@ -168,7 +174,7 @@ def wait_for(port: int) -> None:
 def measure(*, seconds: float, connections: int, rounds: int) -> dict[str, Any]:
     """The best of some rounds for each size: noise only ever adds."""
     key = generate_key("bench-1")
-    stub_port, port, management_port = free_port(), free_port(), free_port()
+    stub_port, port, management_port = free_ports(3)
     program = [sys.executable, __file__]
     stub = subprocess.Popen([*program, "--stub", str(stub_port)])
     log = subprocess.DEVNULL
