@@ -35,6 +35,7 @@ from catalog.products import (
     remove_variant,
     withdraw_product,
 )
+from catalog.query_parameters import described, read_query
 from catalog.questions import Ordering, ProductQuestion
 from catalog.reading import session_fetch
 from catalog.schemas import (
@@ -129,15 +130,14 @@ async def remove_category(request: Request, category_id: Id, session: Session) -
     await delete_category(session, category_id, expected_tag=if_match(request))
 
 
-@router.get("/products", response_model=ProductPage, openapi_extra=access("all"))
-async def get_products(
-    request: Request, query: Annotated[ProductQuery, Query()], database: Db, caller: MaybeCaller
-) -> Response:
+@router.get("/products", response_model=ProductPage, openapi_extra=access("all") | described(ProductQuery))
+async def get_products(request: Request, database: Db, caller: MaybeCaller) -> Response:
     """Products by search, category subtree, price, stock; in pages that cost the same however deep they are.
 
     `relevance` is the default order when `search` is given and ends after the best 1,000; otherwise newest first.
     `is_active` is for staff, who see inactive products too.
     """
+    query = read_query(request, ProductQuery)
     if query.is_active is not None and not _is_staff(caller):
         raise RoleRequired("Only staff can ask for inactive products; leave is_active out.")
     fields = query.model_dump(exclude={"ordering", "is_active"})

@@ -4,7 +4,7 @@
    costs. Below a category with children the walks of its leaves are merged.
 2. `search` asks the full-text index. If nothing matches, each word is replaced by its nearest neighbours among the
    words of product names: a typing mistake, and the only case in which a page takes more than one statement.
-3. By relevance, the best 1,000 of at most 5,000 matches are ranked; the pages end there.
+3. By relevance, the best 1,000 of at most 2,000 matches are ranked; the pages end there.
 4. Rows become bytes without a model in between.
 """
 
@@ -27,7 +27,7 @@ from chassis.pagination import COUNT_CAP, decode_cursor, encode_cursor
 from chassis.problems import CursorInvalid
 
 BEST_MATCHES = 1_000
-RANKED_MATCHES = 5_000
+RANKED_MATCHES = 2_000
 """Ranking reads every match: a word that half the shop carries must not cost a second."""
 FEATURED = 12
 PRICE_BANDS = (0, 500_00, 1_000_00, 2_500_00, 5_000_00, 10_000_00, 25_000_00, 50_000_00)

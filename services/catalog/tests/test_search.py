@@ -200,6 +200,18 @@ async def test_wrong_parameters_are_named(shop: "Shop", params: dict[str, str], 
     assert answer.json()["errors"][0]["parameter"] == parameter
 
 
+async def test_a_parameter_is_given_once(shop: "Shop") -> None:
+    answer = await shop.harness.client.get("/api/v1/products?limit=1&limit=2")
+    assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (422, "limit")
+
+
+async def test_the_document_lists_the_parameters(shop: "Shop") -> None:
+    listed = shop.harness.service.fastapi.openapi()["paths"]["/api/v1/products"]["get"]["parameters"]
+    assert {"search", "category", "ordering", "facets", "cursor", "limit"} <= {row["name"] for row in listed}
+    (ordering,) = [row["schema"] for row in listed if row["name"] == "ordering"]
+    assert "-price" in str(ordering)
+
+
 async def test_facets_count_under_all_other_filters(shop: "Shop") -> None:
     parent = await shop.category("Fashion")
     kurtas = await shop.category("Kurtas", parent_id=parent["id"])
