@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from chassis.auth import KeySet, TokenVerifier
 from chassis.clients import AsgiUpstream, HttpUpstream, Upstream
-from chassis.runner import Listener, bind, serve
+from chassis.runner import bind, serve
 from chassis.testing import FakeUpstream, Keys
 from gateway.addresses import ClientAddresses
 from gateway.app import Gateway, listeners
@@ -55,6 +55,56 @@ class Both:
         await self._clients.close()
 
 
+@dataclasses.dataclass
+class Backstage:
+    """The services of one gateway, on sockets of their own but for those in its process."""
+
+    services: dict[str, RecordingService]
+    accounts: FakeUpstream
+    upstreams: dict[str, Upstream]
+
+
+@asynccontextmanager
+async def backstage(keys: Keys, *, down: tuple[str, ...], in_process: dict[str, ASGIApp]) -> AsyncIterator[Backstage]:
+    """Services that run; those that are `down` have an address and nobody there."""
+    services = {name: RecordingService() for name in SERVICES}
+    for service in services.values():
+        await service.start()
+    stub = accounts_stub(keys)
+    upstreams: dict[str, Upstream] = {name: HttpUpstream(service.url) for name, service in services.items()}
+    upstreams["accounts"] = Both(stub.upstream(), upstreams["accounts"])
+    upstreams |= {name: AsgiUpstream(app, host=name) for name, app in in_process.items()}
+    for name in down:
+        await services[name].stop()
+    try:
+        yield Backstage(services, stub, upstreams)
+    finally:
+        for upstream in upstreams.values():
+            await upstream.close()
+        for name in set(services) - set(down):
+            await services[name].stop()
+
+
+@asynccontextmanager
+async def door(gateway: Gateway, *, protocol: str) -> AsyncIterator[int]:
+    """The gateway started and listening; the port."""
+    await gateway.start()
+    bound = bind("127.0.0.1", 0)
+    listener = dataclasses.replace(listeners(gateway)[0], bound=bound, drain=1)
+    if protocol == "stock":
+        listener = dataclasses.replace(listener, http="httptools")
+    port: int = bound.getsockname()[1]
+    stopping = asyncio.Event()
+    serving = asyncio.create_task(serve([listener], stopping))
+    try:
+        await eventually(lambda: all(gateway.readiness().values()))
+        yield port
+    finally:
+        stopping.set()
+        await serving
+        await gateway.stop()
+
+
 @pytest.fixture(scope="session")
 def front_factory(keys: Keys) -> FrontFactory:
     """What starts a gateway; keyword arguments are settings, `protocol`, `routes`, and which services are `down`."""
@@ -68,45 +118,17 @@ def front_factory(keys: Keys) -> FrontFactory:
         in_process: dict[str, ASGIApp] | None = None,
         **values: Any,
     ) -> AsyncIterator[Front]:
-        services = {name: RecordingService() for name in SERVICES}
-        for service in services.values():
-            await service.start()
-        stub = accounts_stub(keys)
-        upstreams: dict[str, Upstream] = {name: HttpUpstream(service.url) for name, service in services.items()}
-        upstreams["accounts"] = Both(stub.upstream(), upstreams["accounts"])
-        for name, app in (in_process or {}).items():
-            upstreams[name] = AsgiUpstream(app, host=name)
-        for name in down:
-            await services[name].stop()
-        settings = GatewaySettings(
-            service_key=json.dumps(keys.service_key("gateway")),  # type: ignore[arg-type]  # read as a secret
-            **values,
-        )
-        local = LocalBus()
-        gateway = Gateway(settings, bus=local, upstreams=upstreams, routes=routes)
-        await gateway.start()
-        public, *_ = listeners(gateway)
-        listener: Listener = dataclasses.replace(public, bound=bind("127.0.0.1", 0), drain=1)
-        if protocol == "stock":
-            listener = dataclasses.replace(listener, http="httptools")
-        stopping = asyncio.Event()
-        serving = asyncio.create_task(serve([listener], stopping))
-        assert listener.bound is not None
-        front = Front(gateway, keys, local, listener.bound.getsockname()[1])
-        front.services, front.accounts = services, stub
-        try:
-            await eventually(lambda: all(gateway.readiness().values()))
-            yield front
-        finally:
-            await front.close()
-            stopping.set()
-            await serving
-            await gateway.stop()
-            for upstream in upstreams.values():
-                await upstream.close()
-            for name, service in services.items():
-                if name not in down:
-                    await service.stop()
+        key: Any = json.dumps(keys.service_key("gateway"))
+        settings, bus = GatewaySettings(service_key=key, **values), LocalBus()
+        async with backstage(keys, down=down, in_process=in_process or {}) as behind:
+            gateway = Gateway(settings, bus=bus, upstreams=behind.upstreams, routes=routes)
+            async with door(gateway, protocol=protocol) as port:
+                front = Front(gateway, keys, bus, port)
+                front.services, front.accounts = behind.services, behind.accounts
+                try:
+                    yield front
+                finally:
+                    await front.close()
 
     return start
 
