@@ -6,7 +6,10 @@ from pathlib import Path
 
 FILE_LINES = 450
 FUNCTION_LINES = 60
-CHASSIS_LINES_OF_CODE = 2_600
+CHASSIS_LINES_OF_CODE = 2_200
+MESSAGING_LINES_OF_CODE = 1_500
+MESSAGING = ("events", "outbox", "inbox", "inprocess", "queue_store", "rabbitmq", "jobs", "locks")
+"""How the names of the chassis' modules for events begin; what Haat exists for has a budget of its own."""
 
 
 def test_no_file_is_too_long(root: Path, tracked: Sequence[Path]) -> None:
@@ -31,9 +34,15 @@ def test_no_function_is_too_long(root: Path, tracked: Sequence[Path]) -> None:
 def test_the_chassis_stays_small(root: Path, tracked: Sequence[Path]) -> None:
     """Counted without the test kit, blank lines, comments and docstrings: explaining it must cost nothing."""
     chassis = root / "chassis" / "chassis"
-    files = [path for path in _python(tracked) if path.is_relative_to(chassis) and "testing" not in path.name]
-    lines = sum(_lines_of_code(path) for path in files)
-    assert lines <= CHASSIS_LINES_OF_CODE, f"The chassis has {lines} lines of code"
+    lines = {
+        path.stem: _lines_of_code(path)
+        for path in _python(tracked)
+        if path.is_relative_to(chassis) and "testing" not in path.name
+    }
+    messaging = sum(count for name, count in lines.items() if name.startswith(MESSAGING))
+    assert messaging <= MESSAGING_LINES_OF_CODE, f"Messaging has {messaging} lines of code"
+    rest = sum(lines.values()) - messaging
+    assert rest <= CHASSIS_LINES_OF_CODE, f"The rest of the chassis has {rest} lines of code"
 
 
 def _python(paths: Sequence[Path]) -> list[Path]:
