@@ -27,6 +27,7 @@ from chassis.events import (
 )
 from chassis.ids import new_id
 from chassis.rabbitmq_connection import DEAD, EVENTS, LOST, Publisher, Session, attempt_of, copy_of
+from chassis.rabbitmq_queues import exchanges_of, incoming, queues_of, step_of
 from chassis.telemetry import get_logger
 
 WATCH_EVERY = 30.0
@@ -138,26 +139,12 @@ class QueueConsumer(Consumer):
         self._pause = pause
 
     async def _declare(self, channel: AbstractChannel) -> AbstractQueue:
-        name = self._consumer
-        dead = await channel.declare_exchange(DEAD, "direct", durable=True)
-        again = await channel.declare_exchange(f"{name}.retry", "direct", durable=True)
-        # Looking at a parked message counts as a delivery, and none may be dropped for that.
-        parked = await channel.declare_queue(
-            f"{name}.parked", durable=True, arguments={"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
-        )
-        await parked.bind(dead, name)
-        for delay in self._ladder:
-            step = await channel.declare_queue(
-                f"{name}.retry.{_label(delay)}",
-                durable=True,
-                arguments={"x-message-ttl": round(delay * 1000), **_dead_letters(f"{name}.retry", f"{name}.in")},
-            )
-            await step.bind(again, step.name)
-        queue = await channel.declare_queue(
-            f"{name}.in", durable=True, arguments={"x-delivery-limit": 20, **_dead_letters(DEAD, name)}
-        )
-        await queue.bind(again, queue.name)
-        return queue
+        for name, type_ in exchanges_of(self._consumer).items():
+            await channel.declare_exchange(name, type_, durable=True)
+        for declared in queues_of(self._consumer, self._ladder):
+            queue = await channel.declare_queue(declared.name, durable=True, arguments=declared.arguments)
+            await queue.bind(declared.exchange, declared.key)
+        return await channel.get_queue(incoming(self._consumer), ensure=False)
 
     async def _deliver(self, message: AbstractIncomingMessage) -> None:
         attempt = attempt_of(message)
@@ -168,7 +155,7 @@ class QueueConsumer(Consumer):
                 return
             verdict = await judge(self._handler, message.body, attempt=attempt, ladder=self._ladder)
         if isinstance(verdict, Retry):
-            key = f"{self._consumer}.retry.{_label(verdict.delay)}"
+            key = step_of(self._consumer, verdict.delay)
             await self._hand_on(message, {"x-attempt": attempt + 1}, exchange=f"{self._consumer}.retry", key=key)
         elif isinstance(verdict, Park):
             why = {"x-attempt": attempt, "x-error": verdict.error, "x-parked-at": datetime.now(UTC)}
@@ -219,21 +206,3 @@ class Listener(Consumer):
         if not isinstance(verdict, Handled):
             get_logger().warning("listener_failed", listener=self._consumer, error=verdict.error)
         await message.ack()
-
-
-def _dead_letters(exchange: str, key: str) -> dict[str, Any]:
-    """A replicated queue whose expired or refused messages are not lost on their way to `exchange`."""
-    return {
-        "x-queue-type": "quorum",
-        "x-dead-letter-exchange": exchange,
-        "x-dead-letter-routing-key": key,
-        "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish",
-    }
-
-
-def _label(delay: float) -> str:
-    """5 s → "5s", 300 s → "5m", 20 ms → "20ms"."""
-    if delay >= 60 and delay % 60 == 0:
-        return f"{delay / 60:.0f}m"
-    return f"{delay:.0f}s" if delay >= 1 else f"{delay * 1000:.0f}ms"
