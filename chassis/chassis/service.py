@@ -22,7 +22,8 @@ from starlette.routing import Route
 
 from chassis.application import LastResort, make_application
 from chassis.auth import SERVICE, KeySet, ServiceIdentity, TokenVerifier
-from chassis.clients import HttpUpstream, InternalClient, UpstreamRequest, Upstreams
+from chassis.balancing import BalancedUpstream
+from chassis.clients import HttpUpstream, InternalClient, Upstream, UpstreamRequest, Upstreams
 from chassis.database import Database
 from chassis.events import Bus, Consuming, Event, Subscription
 from chassis.idempotency import forget_old
@@ -226,11 +227,17 @@ def _version(name: str) -> str:
 Build = Callable[[Any, Bus, Upstreams], Service]
 
 
-def http_upstreams(settings: ServiceSettings) -> dict[str, HttpUpstream]:
-    """One upstream for each setting named `<service>_url`."""
+def http_upstreams(settings: ServiceSettings) -> dict[str, Upstream]:
+    """One upstream for each setting named `<service>_url`, which may list several processes with commas."""
     names = [name.removesuffix("_url") for name in type(settings).model_fields if name.endswith("_url")]
     places = {name: getattr(settings, f"{name}_url") for name in names}
-    return {name: HttpUpstream(url) for name, url in places.items() if isinstance(url, str)}
+    return {name: _http_upstream(urls.split(",")) for name, urls in places.items() if isinstance(urls, str)}
+
+
+def _http_upstream(urls: Sequence[str]) -> Upstream:
+    if len(urls) == 1:
+        return HttpUpstream(urls[0])
+    return BalancedUpstream([HttpUpstream(url.strip()) for url in urls])
 
 
 def main(
