@@ -1,6 +1,5 @@
 """The routes of payments that the gateway publishes."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import Depends, Query
@@ -109,15 +108,10 @@ async def refund_payment(
     payment_id: Id, body: RefundRequest, caller: Caller, key: IdempotencyKey, session: Session
 ) -> RefundAnswer:
     """Give money back: never more than captured minus refunded."""
-    refund = await refunds.ask_for_refund(
-        session,
-        payment_id,
-        amount=body.amount.amount if body.amount else None,
-        reason=body.reason,
-        key=key or "",
-        staff_id=caller.user_id,
-    )
     payment = await lookup.find_payment(session, payment_id, user_id=None)
+    refund = await refunds.ask_for_refund(
+        session, payment, amount=body.amount, reason=body.reason, key=key or "", staff_id=caller.user_id
+    )
     return lookup.describe_refund(refund, payment.currency)
 
 
@@ -136,7 +130,8 @@ async def receive_webhook(request: Request, db: Db, settings: Settings) -> Respo
     async with db.transaction() as session:
         event_id = await webhooks.receive(session, body, event_id=request.headers.get("x-razorpay-event-id"))
     if event_id is not None:
-        _process_soon(request, event_id)
+        processing: webhooks.Processing = request.app.state.webhooks
+        processing.soon(event_id)
     return JSONResponse({"status": "stored"})
 
 
@@ -148,11 +143,3 @@ async def _raw_body(request: Request) -> bytes:
             raise ContentTooLarge(f"A webhook has at most {webhooks.MAX_BODY} bytes.")
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _process_soon(request: Request, event_id: str) -> None:
-    """At once, but after the answer; should this process end first, a job picks it up."""
-    running: set[asyncio.Task[None]] = request.app.state.webhooks_under_way
-    task = asyncio.create_task(request.app.state.process_webhook(event_id))
-    running.add(task)
-    task.add_done_callback(running.discard)

@@ -1,21 +1,19 @@
 """Puts the payments service together."""
 
-import asyncio
-from functools import partial
-
 from chassis.clients import Upstreams
 from chassis.database import Database
 from chassis.events import Bus
 from chassis.service import Service, client_for
-from payments import api
+from payments import api, observation, refunds
 from payments.collection import Collection
 from payments.errors import PROBLEMS
 from payments.events import EVENTS
-from payments.jobs import jobs, process_webhook
+from payments.jobs import jobs
 from payments.provider import Provider
 from payments.razorpay_provider import RazorpayProvider
 from payments.settings import PaymentsSettings
 from payments.subscriptions import SUBSCRIPTIONS
+from payments.webhooks import Processing
 
 
 def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provider: Provider | None = None) -> Service:
@@ -24,12 +22,16 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
     database = Database(settings)
     orders = client_for(settings, upstreams, "orders")
     collection = Collection(database, provider=provider, orders=orders, settings=settings)
-    under_way: set[asyncio.Task[None]] = set()
+    webhooks = Processing(
+        database,
+        apply_payment=observation.observe_webhook,
+        apply_refund=refunds.observe_refund,
+        account_id=settings.razorpay_account_id,
+    )
 
     async def finish() -> None:
         await collection.close()
-        if under_way:
-            await asyncio.wait(under_way, timeout=5)
+        await webhooks.settle()
         await provider.close()
 
     return Service(
@@ -39,15 +41,9 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
         database=database,
         routers=(api.router,),
         subscriptions=SUBSCRIPTIONS,
-        jobs=jobs(settings, provider, collection),
+        jobs=jobs(settings, provider, collection=collection, webhooks=webhooks),
         events=EVENTS,
         problems=PROBLEMS,
-        state={
-            "settings": settings,
-            "provider": provider,
-            "collection": collection,
-            "process_webhook": partial(process_webhook, database),
-            "webhooks_under_way": under_way,
-        },
+        state={"settings": settings, "provider": provider, "collection": collection, "webhooks": webhooks},
         on_stop=(finish,),
     )

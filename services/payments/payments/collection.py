@@ -1,45 +1,46 @@
-"""Collecting the money of an order.
+"""Making an order payable at the provider.
 
 1. `on_order_placed` notes what is to be paid (P1).
 2. The shopper asks to pay: `open_payment`. It makes sure that the payment exists and may still be paid
    (`_payable`), takes a lease on creating the order at the provider (`_take_lease`), and waits a moment for
-   `_create_at_provider`, which goes on when the shopper's patience ends (P2). Whoever asks again meanwhile waits
-   for the same creation.
-3. An answer that was lost is looked up by our receipt, never asked for blindly again: `look_up`, also a job.
-4. `on_order_closing` stops it: no new checkout from then on (P3, P4, P7). `close_if_nothing_came` gives the last
-   word once the provider was asked. `on_order_closed` ends it without asking (P3, P6).
+   `_create`, which goes on when the shopper's patience ends (P2). Whoever asks again meanwhile waits for the same
+   creation.
+3. An answer that was lost is looked up by our receipt, never asked for blindly again: `look_up`, by the next request
+   or by a job.
 
-What the shopper then really paid is told in `observation.py`.
+How it ends is told in `closing.py`, and what the shopper really paid in `observation.py`.
 """
 
 import asyncio
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chassis.clients import InternalClient
+from chassis.clients import InternalClient, UpstreamUnavailable
 from chassis.database import Database, db_now
 from chassis.events import Reader
 from chassis.ids import new_id
-from chassis.outbox import record
 from chassis.telemetry import get_logger
-from payments.attempts import locked_payment, report_capture
 from payments.errors import OrderNotPayable, OrderUnknown, ProviderDown
-from payments.events import PaymentIntentClosed
 from payments.models import (
-    Attempt,
     Payment,
     PaymentStatus,
     PaymentTransition,
     ProviderOrder,
-    Rank,
+    clock,
+    locked_payment,
     move,
 )
 from payments.provider import OutcomeUnknown, Provider, ProviderRefused, ProviderUnreachable
+from payments.reports import report_intent_closed
 from payments.settings import PaymentsSettings
+
+NEWS_EXPECTED_WITHIN = timedelta(minutes=3)
+"""An open payment that nobody talked about for so long is asked about."""
 
 
 class OrderPlaced(Reader):
@@ -52,40 +53,35 @@ class OrderPlaced(Reader):
     pay_by: datetime
 
 
-class OrderClosing(Reader):
-    """What payments needs of `order.closing`, `order.cancelled` and `order.expired`."""
+class OrderAnswer(Reader):
+    """What payments needs of orders' answer about an order."""
 
-    order_id: UUID
+    user_id: UUID
+    status: str
+    total: int
+    currency: str
+    pay_by: datetime
 
 
 async def on_order_placed(session: AsyncSession, order: OrderPlaced) -> None:
     """P1: there is something to pay. A tombstone of an order that closed first stays closed."""
     if order.total > 0:
-        await _note(
-            session,
-            order_id=order.order_id,
-            user_id=order.user_id,
-            amount=order.total,
-            currency=order.currency,
-            pay_by=order.pay_by,
-        )
+        await _note(session, order.order_id, order)
 
 
-async def _note(
-    session: AsyncSession, *, order_id: UUID, user_id: UUID, amount: int, currency: str, pay_by: datetime
-) -> None:
+async def _note(session: AsyncSession, order_id: UUID, order: OrderPlaced | OrderAnswer) -> None:
     payment_id = new_id()
     made = await session.execute(
         insert(Payment)
         .values(
             id=payment_id,
             order_id=order_id,
-            user_id=user_id,
+            user_id=order.user_id,
             status=PaymentStatus.NEW,
-            amount=amount,
-            currency=currency,
+            amount=order.total,
+            currency=order.currency,
             receipt=Payment.receipt_for(payment_id),
-            pay_by=pay_by,
+            pay_by=order.pay_by,
             version=1,
         )
         .on_conflict_do_nothing(index_elements=["order_id"])
@@ -96,8 +92,18 @@ async def _note(
         await session.flush()
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to create the order at the provider, for a while."""
+
+    id: UUID
+    payment: Payment
+    follows_another: bool
+    """An earlier creation may have succeeded without our hearing of it."""
+
+
 class Collection:
-    """Opening payments: the one process here that talks to other services and the provider."""
+    """Opening payments: the one process here that talks to another service."""
 
     def __init__(
         self, database: Database, *, provider: Provider, orders: InternalClient, settings: PaymentsSettings
@@ -106,89 +112,81 @@ class Collection:
         self._provider = provider
         self._orders = orders
         self._settings = settings
-        self._creating: set[asyncio.Task[bool]] = set()
+        self._creations: set[asyncio.Task[None]] = set()
 
     async def open_payment(self, order_id: UUID, *, user_id: UUID) -> bool:
-        """Make an order payable at the provider; whether this call made it.
+        """Make an order payable at the provider; whether this call did so, or is about to.
 
         Returns also when the provider takes too long: the payment is `preparing` then. Raises OrderUnknown,
-        OrderNotPayable, ProviderDown.
+        OrderNotPayable, ProviderDown, UpstreamUnavailable.
         """
         payment = await self._payable(order_id, user_id=user_id)
         if payment.status in (PaymentStatus.OPEN, PaymentStatus.SETTLED):
             return False
-        lease = await self._take_lease(payment)
+        lease = await self._take_lease(payment.id)
         if lease is None:
             await self._wait_for_the_other(payment.id)
+            await self._payable(order_id, user_id=user_id)
             return False
-        was_under_way = payment.status is PaymentStatus.CREATING
-        task = asyncio.create_task(self._create_at_provider(payment, lease, look_first=was_under_way))
-        self._creating.add(task)
-        task.add_done_callback(self._creating.discard)
-        done, _ = await asyncio.wait({task}, timeout=self._settings.create_wait)
-        return True if not done else task.result()
+        creation = asyncio.create_task(self._create(lease))
+        self._creations.add(creation)
+        creation.add_done_callback(self._forget)
+        # Not wait_for: neither the shopper's patience nor a closed connection may break off a creation.
+        await asyncio.wait({creation}, timeout=self._settings.create_wait)
+        if creation.done():
+            creation.result()
+        return True
 
     async def _payable(self, order_id: UUID, *, user_id: UUID) -> Payment:
-        payment = await self._find(order_id)
-        if payment is None:
+        payment, is_over = await self._find(order_id)
+        if payment is None or payment.user_id is None:
             await self._ask_orders(order_id, user_id=user_id)
-            payment = await self._find(order_id)
+            payment, is_over = await self._find(order_id)
         if payment is None or payment.user_id != user_id:
             raise OrderUnknown("Pay one of your own orders.")
         if payment.status in (PaymentStatus.CLOSING, PaymentStatus.CLOSED) or payment.closing_at is not None:
             raise OrderNotPayable("The order is closed or closing; place a new one.")
-        if payment.status is not PaymentStatus.SETTLED and await self._is_over(payment):
+        if is_over and payment.status is not PaymentStatus.SETTLED:
             raise OrderNotPayable("The time to pay this order is over; place a new one.")
         return payment
 
-    async def _find(self, order_id: UUID) -> Payment | None:
+    async def _find(self, order_id: UUID) -> tuple[Payment | None, bool]:
+        """The payment of an order, and whether its time to pay is over."""
         async with self._database.transaction() as session:
-            return await session.scalar(select(Payment).where(Payment.order_id == order_id))
-
-    async def _is_over(self, payment: Payment) -> bool:
-        async with self._database.transaction() as session:
-            return bool(await session.scalar(select(db_now() > payment.pay_by)))
+            found = await session.execute(
+                select(Payment, db_now() > Payment.pay_by).where(Payment.order_id == order_id)
+            )
+            row = found.first()
+        return (row[0], bool(row[1])) if row else (None, False)
 
     async def _ask_orders(self, order_id: UUID, *, user_id: UUID) -> None:
         """The shopper was faster than the event."""
         reply = await self._orders.call("GET", f"/internal/orders/{order_id}")
-        if reply.status == 404 or not reply.is_ok or reply.data["user_id"] != str(user_id):
+        if reply.status == 404:
             raise OrderUnknown("Pay one of your own orders.")
-        order = reply.data
-        if order["status"] != "awaiting_payment" or order["total"] == 0:
+        if not reply.is_ok:
+            raise UpstreamUnavailable("orders")
+        order = OrderAnswer.model_validate(reply.data)
+        if order.user_id != user_id:
+            raise OrderUnknown("Pay one of your own orders.")
+        if order.status != "awaiting_payment" or order.total == 0:
             raise OrderNotPayable("The order does not wait for a payment.")
         async with self._database.transaction() as session:
-            await _note(
-                session,
-                order_id=order_id,
-                user_id=user_id,
-                amount=order["total"],
-                currency=order["currency"],
-                pay_by=datetime.fromisoformat(order["pay_by"]),
-            )
+            await _note(session, order_id, order)
 
-    async def _take_lease(self, payment: Payment) -> UUID | None:
-        """The right to create the order at the provider, for a while; None while somebody else has it."""
-        lease = new_id()
+    async def _take_lease(self, payment_id: UUID) -> Lease | None:
+        """None while somebody else has it, or when the payment may no longer be opened."""
         async with self._database.transaction() as session:
-            over = (Payment.status == PaymentStatus.CREATING) & (Payment.lease_until < db_now())
-            taken = await session.execute(
-                update(Payment)
-                .where(Payment.id == payment.id, Payment.closing_at.is_(None), Payment.pay_by > db_now())
-                .where(or_(Payment.status == PaymentStatus.NEW, over))
-                .values(
-                    status=PaymentStatus.CREATING,
-                    lease=lease,
-                    lease_until=db_now() + _seconds(self._settings.create_lease),
-                    next_ask_at=db_now() + _seconds(self._settings.create_lease),
-                )
-                .returning(Payment.id)
-            )
-            if taken.first() is None:
+            payment = await locked_payment(session, payment_id)
+            now = await clock(session)
+            is_over = payment.closing_at is not None or payment.pay_by is None or payment.pay_by <= now
+            was_left = payment.status is PaymentStatus.CREATING and _lease_is_over(payment, now)
+            if is_over or not (payment.status is PaymentStatus.NEW or was_left):
                 return None
-            cause = "shopper wants to pay"
-            session.add(PaymentTransition(payment_id=payment.id, status=PaymentStatus.CREATING, cause=cause))
-        return lease
+            payment.lease = new_id()
+            payment.lease_until = payment.next_ask_at = now + timedelta(seconds=self._settings.create_lease)
+            await move(session, payment, PaymentStatus.CREATING, cause="shopper wants to pay")
+            return Lease(payment.lease, payment, follows_another=was_left)
 
     async def _wait_for_the_other(self, payment_id: UUID) -> None:
         deadline = asyncio.get_running_loop().time() + self._settings.create_wait
@@ -199,37 +197,46 @@ class Collection:
                 return
             await asyncio.sleep(0.1)
 
-    async def _create_at_provider(self, payment: Payment, lease: UUID, *, look_first: bool) -> bool:
-        """Whether the provider order is ready. Raises ProviderDown when nothing can have been made."""
+    async def _create(self, lease: Lease) -> None:
+        """Create the order at the provider and keep its id. Raises ProviderDown."""
+        payment = lease.payment
         try:
-            if look_first and await self.look_up(payment.id, payment.receipt):
-                return True
+            if lease.follows_another and await self.look_up(payment.id, payment.receipt):
+                return
             provider_order_id = await self._provider.create_order(
                 receipt=payment.receipt,
                 amount=payment.amount,
                 currency=payment.currency,
                 notes={"order_id": str(payment.order_id)},
             )
+        except ProviderUnreachable as error:
+            get_logger().warning("provider not reached", payment_id=str(payment.id), error=str(error))
+            await self._give_back(lease)
+            raise ProviderDown("Repeat in a moment; nothing is lost.", retry_after=5) from error
+        except ProviderRefused as error:
+            get_logger().error("provider refuses the order", payment_id=str(payment.id), error=str(error))
+            await self._give_back(lease, is_in_doubt=True)
+            raise ProviderDown("Repeat in a moment; nothing is lost.", retry_after=30) from error
         except OutcomeUnknown as error:
-            # It may exist: the lease stays, and the look-up by receipt finds out.
+            # It may exist: the lease stays, and once it is over the look-up by receipt finds out.
             get_logger().warning("provider order in doubt", payment_id=str(payment.id), error=str(error))
             raise ProviderDown("Repeat in a moment; nothing is paid twice.", retry_after=5) from error
-        except (ProviderUnreachable, ProviderRefused) as error:
-            get_logger().error("provider order not made", payment_id=str(payment.id), error=str(error))
-            await self._give_lease_back(payment.id, lease, look_first=look_first)
-            raise ProviderDown("Repeat in a moment; nothing is lost.", retry_after=5) from error
         async with self._database.transaction() as session:
-            await adopt(session, payment.id, [provider_order_id], lease=lease)
-        return True
+            await adopt(session, payment.id, [provider_order_id], lease=lease.id)
 
-    async def _give_lease_back(self, payment_id: UUID, lease: UUID, *, look_first: bool) -> None:
-        """Nothing was made, so the next request need not wait; unless an earlier creation is still in doubt."""
+    async def _give_back(self, lease: Lease, *, is_in_doubt: bool = False) -> None:
+        """The next request need not wait. In doubt it looks first: a refusal may mean that our receipt is there."""
         async with self._database.transaction() as session:
-            payment = await locked_payment(session, payment_id)
-            if payment.status is PaymentStatus.CREATING and payment.lease == lease:
-                payment.lease_until = db_now()
-                if not look_first and payment.closing_at is None:
-                    await move(session, payment, PaymentStatus.NEW, cause="provider did not take the order")
+            payment = await locked_payment(session, lease.payment.id)
+            if payment.status is not PaymentStatus.CREATING or payment.lease != lease.id:
+                return
+            payment.lease_until = payment.next_ask_at = await clock(session)
+            if lease.follows_another or is_in_doubt:
+                return
+            if payment.closing_at is None:
+                await move(session, payment, PaymentStatus.NEW, cause="the provider was not reached")
+            else:
+                await _close(session, payment)
 
     async def look_up(self, payment_id: UUID, receipt: str) -> bool:
         """Find out by our receipt whether a creation in doubt happened; whether it did. Raises ProviderError."""
@@ -238,17 +245,29 @@ class Collection:
             if found:
                 await adopt(session, payment_id, found, lease=None)
             else:
-                await _nothing_was_made(session, payment_id)
+                await _close_if_nothing_was_made(session, payment_id)
         return bool(found)
 
+    def _forget(self, creation: asyncio.Task[None]) -> None:
+        """Nobody may be left who waits for it, so what went wrong is noted here."""
+        self._creations.discard(creation)
+        if creation.cancelled():
+            return
+        error = creation.exception()
+        if error is not None and not isinstance(error, ProviderDown):
+            get_logger().error("creation failed", error=repr(error))
+
     async def close(self) -> None:
-        """Let creations under way end."""
-        if self._creating:
-            await asyncio.wait(self._creating, timeout=5)
+        """Let creations under way end; what is broken off is looked up by its receipt."""
+        if not self._creations:
+            return
+        _, unfinished = await asyncio.wait(self._creations, timeout=5)
+        for creation in unfinished:
+            creation.cancel()
 
 
-def _seconds(seconds: float) -> object:
-    return func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+def _lease_is_over(payment: Payment, now: datetime) -> bool:
+    return payment.lease_until is not None and payment.lease_until <= now
 
 
 async def adopt(session: AsyncSession, payment_id: UUID, provider_order_ids: list[str], *, lease: UUID | None) -> None:
@@ -259,102 +278,22 @@ async def adopt(session: AsyncSession, payment_id: UUID, provider_order_ids: lis
         await session.execute(insert(ProviderOrder).values(values).on_conflict_do_nothing())
     if payment.status is not PaymentStatus.CREATING or (lease is not None and payment.lease != lease):
         return
-    payment.next_ask_at = await session.scalar(select(db_now() + _seconds(180)))  # type: ignore[assignment]  # a time
+    now = await clock(session)
     if payment.closing_at is None:
+        payment.next_ask_at = now + NEWS_EXPECTED_WITHIN
         await move(session, payment, PaymentStatus.OPEN, cause="provider order made")
     else:
-        payment.next_ask_at = payment.closing_at
+        payment.next_ask_at = now
         await move(session, payment, PaymentStatus.CLOSING, cause="provider order made while closing")
 
 
-async def _nothing_was_made(session: AsyncSession, payment_id: UUID) -> None:
+async def _close_if_nothing_was_made(session: AsyncSession, payment_id: UUID) -> None:
     payment = await locked_payment(session, payment_id)
-    is_over = await session.scalar(select(payment.lease_until < db_now()))
-    if payment.status is PaymentStatus.CREATING and payment.closing_at is not None and is_over:
-        await _close(session, payment, cause="closing, and nothing at the provider")
+    is_undecided = payment.status is PaymentStatus.CREATING and payment.closing_at is not None
+    if is_undecided and _lease_is_over(payment, await clock(session)):
+        await _close(session, payment)
 
 
-async def on_order_closing(session: AsyncSession, order: OrderClosing) -> None:
-    """P3, P4, P7: no checkout from now on; the provider's last word is asked for by a job at once."""
-    payment = await _locked_by_order(session, order.order_id)
-    if payment is None:
-        await _tombstone(session, order.order_id)
-    elif payment.status is PaymentStatus.NEW:
-        await _close(session, payment, cause="order closing")
-    elif payment.status is PaymentStatus.SETTLED:
-        for attempt in await _captured(session, payment):
-            await report_capture(session, payment, attempt)
-    elif payment.status in (PaymentStatus.CREATING, PaymentStatus.OPEN) and payment.closing_at is None:
-        payment.closing_at = await session.scalar(select(db_now()))
-        payment.next_ask_at = payment.closing_at  # type: ignore[assignment]  # a time, read just now
-        if payment.status is PaymentStatus.OPEN:
-            await move(session, payment, PaymentStatus.CLOSING, cause="order closing")
-        await session.flush()
-
-
-async def on_order_closed(session: AsyncSession, order: OrderClosing) -> None:
-    """P3, P6: `order.cancelled` and `order.expired`. Provider orders stay watched."""
-    payment = await _locked_by_order(session, order.order_id)
-    if payment is None:
-        await _tombstone(session, order.order_id)
-    elif payment.status is PaymentStatus.NEW:
-        await _close(session, payment, cause="order closed")
-    elif payment.status in (PaymentStatus.CREATING, PaymentStatus.OPEN, PaymentStatus.CLOSING):
-        await move(session, payment, PaymentStatus.CLOSED, cause="order closed")
-
-
-async def close_if_nothing_came(session: AsyncSession, payment_id: UUID, *, patience: float) -> bool:
-    """P4, after the provider was asked: close unless an attempt may still succeed; whether it closed."""
-    payment = await locked_payment(session, payment_id)
-    if payment.status is not PaymentStatus.CLOSING:
-        return False
-    undecided = select(Attempt.id).where(
-        Attempt.payment_id == payment_id,
-        Attempt.rank.in_((Rank.CREATED, Rank.AUTHORIZED)),
-        Attempt.first_seen_at > db_now() - _seconds(patience),
-    )
-    if (await session.scalars(undecided.limit(1))).first() is not None:
-        return False
-    await _close(session, payment, cause="nothing at the provider")
-    return True
-
-
-async def _locked_by_order(session: AsyncSession, order_id: UUID) -> Payment | None:
-    return await session.scalar(select(Payment).where(Payment.order_id == order_id).with_for_update())
-
-
-async def _captured(session: AsyncSession, payment: Payment) -> list[Attempt]:
-    captured = select(Attempt).where(Attempt.payment_id == payment.id, Attempt.captured > 0)
-    return list(await session.scalars(captured.order_by(Attempt.captured_at)))
-
-
-async def _close(session: AsyncSession, payment: Payment, *, cause: str) -> None:
-    payment.version += 1
-    await move(session, payment, PaymentStatus.CLOSED, cause=cause)
-    event = PaymentIntentClosed(order_id=payment.order_id, payment_id=payment.id, payment_version=payment.version)
-    await record(session, event, subject=payment.id, sequence=payment.version, correlation_id=payment.order_id)
-
-
-async def _tombstone(session: AsyncSession, order_id: UUID) -> None:
-    """The order closed before payments heard of it: a later `order.placed` finds the payment closed."""
-    payment_id = new_id()
-    made = await session.execute(
-        insert(Payment)
-        .values(
-            id=payment_id,
-            order_id=order_id,
-            status=PaymentStatus.NEW,
-            amount=0,
-            currency="XXX",
-            receipt=Payment.receipt_for(payment_id),
-            version=0,
-        )
-        .on_conflict_do_nothing(index_elements=["order_id"])
-        .returning(Payment.id)
-    )
-    if made.first() is None:
-        payment = await _locked_by_order(session, order_id)
-        if payment is not None and payment.status is PaymentStatus.NEW:
-            await _close(session, payment, cause="order closing")
-        return
-    await _close(session, await locked_payment(session, payment_id), cause="order closed before it was placed here")
+async def _close(session: AsyncSession, payment: Payment) -> None:
+    await move(session, payment, PaymentStatus.CLOSED, cause="closing, and nothing at the provider")
+    await report_intent_closed(session, payment)

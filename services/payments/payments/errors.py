@@ -4,6 +4,7 @@ Problem
 ├── BadRequest 400      SignatureInvalid
 ├── NotFound 404        PaymentNotFound, OrderUnknown
 ├── Conflict 409        OrderNotPayable, NothingToRefund, RefundTooLarge
+├── Unprocessable 422   RefundTooSmall, CurrencyUnsupported
 ├── Unprocessable 422   RefundTooSmall
 └── Unavailable 503     ProviderDown
 """
@@ -60,6 +61,13 @@ class RefundTooSmall(Unprocessable):
     title = "Refund too small"
 
 
+class CurrencyUnsupported(Unprocessable):
+    """Give back in the currency of the payment."""
+
+    code = "currency_unsupported"
+    title = "Currency not supported"
+
+
 class ProviderDown(Unavailable):
     """The payment provider does not answer. Nothing is lost: repeat after `Retry-After` seconds."""
 
@@ -75,5 +83,6 @@ PROBLEMS = (
     NothingToRefund,
     RefundTooLarge,
     RefundTooSmall,
+    CurrencyUnsupported,
     ProviderDown,
 )

@@ -5,67 +5,59 @@ from uuid import UUID
 
 from chassis.database import Database
 from chassis.jobs import Job, JobOutcome
-from chassis.telemetry import get_logger
-from payments import collection, observation, reconciliation, refunds, webhooks
+from payments import closing, observation, reconciliation, refunds
+from payments.collection import Collection
 from payments.provider import Provider
 from payments.settings import PaymentsSettings
+from payments.webhooks import Processing
 
 
-async def process_webhook(database: Database, event_id: str) -> None:
-    """Apply one stored webhook; whatever goes wrong, it stays stored and is tried again."""
-    try:
-        await webhooks.process(
-            database,
-            event_id,
-            apply_payment=observation.observe_webhook,
-            apply_refund=refunds.observe_refund,
-        )
-    except Exception as error:  # noqa: BLE001 - the stored webhook is the record; the next round tries again
-        get_logger().warning("webhook not processed", event_id=event_id, error=repr(error))
-
-
-def jobs(settings: PaymentsSettings, provider: Provider, collecting: collection.Collection) -> tuple[Job, ...]:
-    """The table: job, period in seconds, process."""
-    work = _Work(settings, provider, collecting)
+def jobs(
+    settings: PaymentsSettings, provider: Provider, *, collection: Collection, webhooks: Processing
+) -> tuple[Job, ...]:
+    """The table: job, period in seconds, process. Each turn costs a query also when there is nothing to do."""
+    work = _Work(settings, provider, collection, webhooks)
     return (
-        Job("webhooks", 2, work.process_webhooks),
         Job("closing", 2, work.ask_about_closing),
-        Job("refunds", 2, work.submit_refunds),
-        Job("creations", 5, work.resolve_creations),
+        Job("refunds", 3, work.pursue_refunds),
+        Job("webhooks", 5, work.process_webhooks),
+        Job("creations", 15, work.resolve_creations),
         Job("open", 30, work.ask_about_open),
-        Job("capture", 30, work.capture_authorised),
-        Job("returns", 30, work.return_what_is_left),
+        Job("capture", 60, work.capture_authorised),
+        Job("returns", 300, work.return_what_is_left),
+        Job("webhook-silence", 300, reconciliation.notice_silent_webhook),
+        Job("sweep", 900, work.sweep),
     )
 
 
 class _Work:
     """Joins each job's process with the provider, and with the processes it hands its cases to."""
 
-    def __init__(self, settings: PaymentsSettings, provider: Provider, collecting: collection.Collection) -> None:
+    def __init__(
+        self, settings: PaymentsSettings, provider: Provider, collection: Collection, webhooks: Processing
+    ) -> None:
         self._patience = settings.attempt_patience
         self._provider = provider
-        self._collecting = collecting
+        self._collection = collection
+        self._webhooks = webhooks
 
-    async def process_webhooks(self, database: Database) -> JobOutcome:
-        waiting = await webhooks.due(database)
-        for event_id in waiting:
-            await process_webhook(database, event_id)
-        return JobOutcome(found=len(waiting))
+    async def process_webhooks(self, _database: Database) -> JobOutcome:
+        return await self._webhooks.process_due()
 
-    async def submit_refunds(self, database: Database) -> JobOutcome:
+    async def pursue_refunds(self, database: Database) -> JobOutcome:
         waiting = await refunds.due(database)
-        decided = 0
+        answered = 0
         for refund_id in waiting:
-            decided += await refunds.submit(database, self._provider, refund_id)
-        return JobOutcome(found=len(waiting), repaired=decided, unresolved=len(waiting) - decided)
+            answered += await refunds.pursue(database, self._provider, refund_id)
+        return JobOutcome(found=len(waiting), repaired=answered, unresolved=len(waiting) - answered)
 
     async def resolve_creations(self, database: Database) -> JobOutcome:
-        return await reconciliation.resolve_creations(database, look_up=self._collecting.look_up)
+        return await reconciliation.resolve_creations(database, look_up=self._collection.look_up)
 
     async def ask_about_closing(self, database: Database) -> JobOutcome:
         async def close(payment_id: UUID) -> bool:
             async with database.transaction() as session:
-                return await collection.close_if_nothing_came(session, payment_id, patience=self._patience)
+                return await closing.close_if_nothing_came(session, payment_id, patience=self._patience)
 
         ask = partial(observation.ask_provider, database, self._provider)
         return await reconciliation.ask_about_closing(database, ask=ask, close=close)
@@ -80,3 +72,6 @@ class _Work:
     async def return_what_is_left(self, database: Database) -> JobOutcome:
         check = partial(refunds.check_refunds, database, self._provider)
         return await reconciliation.return_what_is_left(database, check_refunds=check)
+
+    async def sweep(self, database: Database) -> JobOutcome:
+        return await reconciliation.sweep(database, self._provider)

@@ -7,9 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.database import db_now
 from chassis.money import Money
-from payments.attempts import totals
+from payments.balances import totals
 from payments.errors import PaymentNotFound
-from payments.models import Attempt, Payment, PaymentStatus, ProviderOrder, Rank, Refund
+from payments.models import Attempt, Payment, PaymentStatus, ProviderOrder, Refund
 from payments.schemas import AttemptAnswer, CheckoutAnswer, PaymentAnswer, RefundAnswer
 from payments.settings import PaymentsSettings
 
@@ -42,7 +42,7 @@ async def describe(session: AsyncSession, payment: Payment, settings: PaymentsSe
     """The payment with its attempts, refunds and, while it can be paid, what checkout.js needs."""
     captured, refunded, _pending = await totals(session, payment)
     attempts = await session.scalars(
-        select(Attempt).where(Attempt.payment_id == payment.id).order_by(Attempt.first_seen_at)
+        select(Attempt).where(Attempt.payment_id == payment.id).order_by(Attempt.first_seen_at, Attempt.id)
     )
     return PaymentAnswer(
         id=payment.id,
@@ -92,7 +92,7 @@ def _attempt(attempt: Attempt) -> AttemptAnswer:
         error = {"code": attempt.error_code, "description": attempt.error_description}
     return AttemptAnswer(
         provider_payment_id=attempt.provider_payment_id,
-        status=Rank(attempt.rank).name.lower(),
+        status=attempt.outcome,
         method=attempt.method,
         amount=Money.of(attempt.amount, attempt.currency),
         error=error,
@@ -106,7 +106,7 @@ async def describe_refunds(session: AsyncSession, payment: Payment) -> list[Refu
         select(Refund)
         .join(Attempt, Attempt.id == Refund.attempt_id)
         .where(Attempt.payment_id == payment.id)
-        .order_by(Refund.created_at)
+        .order_by(Refund.created_at, Refund.id)
     )
     return [describe_refund(refund, payment.currency) for refund in await session.scalars(refunds)]
 

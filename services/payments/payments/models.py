@@ -2,6 +2,9 @@
 
 A payment moves  NEW → CREATING → OPEN → CLOSING → CLOSED, and from any of them but NEW to SETTLED by a capture.
 Nothing leaves SETTLED; CLOSED is left only by a capture, since the provider cannot cancel its orders.
+
+Whoever changes anything below a payment locks the payment's row first (`locked_payment`), so that everything about one
+payment happens one after the other, whatever process it happens in.
 """
 
 from datetime import datetime
@@ -9,12 +12,12 @@ from enum import IntEnum, StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Enum, ForeignKey, Index, LargeBinary, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Enum, ForeignKey, Index, LargeBinary, Text, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from chassis.database import metadata
+from chassis.database import db_now, metadata
 from chassis.ids import derive_id, new_id
 
 ATTEMPT_NAMESPACE = UUID("5f0c2c0e-0a6e-5d4e-9f63-6a2f3e1c8b11")
@@ -148,6 +151,7 @@ class Attempt(Base):
     __table_args__ = (
         CheckConstraint("captured BETWEEN 0 AND amount", name="captured"),
         Index("ix_attempts_to_return", "id", postgresql_where=text("to_return IS NOT NULL")),
+        Index("ix_attempts_refunds_unseen", "id", postgresql_where=text("refunds_seen > refunds_checked")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -177,11 +181,18 @@ class Attempt(Base):
         """The same attempt whoever reports it first."""
         return derive_id(ATTEMPT_NAMESPACE, provider_payment_id)
 
+    @property
+    def outcome(self) -> str:
+        """Its rank as a word. Refunded without ever being captured is lapsed, which for the shopper is failed."""
+        has_lapsed = self.rank == Rank.REFUNDED and self.captured == 0
+        return "failed" if has_lapsed else Rank(self.rank).name.lower()
+
 
 class Observation(Base):
     """What somebody said about an attempt, as it came."""
 
     __tablename__ = "observations"
+    __table_args__ = (Index("ix_observations_asked_for", "at", postgresql_where=text("source = 'poll' AND applied")),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     attempt_id: Mapped[UUID] = mapped_column(ForeignKey("attempts.id"), index=True)
@@ -234,7 +245,10 @@ class WebhookEvent(Base):
     """A webhook as it came, stored before anything else happens; processed later, and never dropped."""
 
     __tablename__ = "webhook_events"
-    __table_args__ = (Index("ix_webhook_events_due", "next_try_at", postgresql_where=text("processed_at IS NULL")),)
+    __table_args__ = (
+        Index("ix_webhook_events_due", "next_try_at", postgresql_where=text("processed_at IS NULL")),
+        Index("ix_webhook_events_received_at", "received_at"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     body: Mapped[bytes]
@@ -243,6 +257,27 @@ class WebhookEvent(Base):
     next_try_at: Mapped[datetime] = _now()
     processed_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
+
+
+async def clock(session: AsyncSession) -> datetime:
+    """The database's clock, by which every deadline is set and judged."""
+    now: datetime = (await session.scalars(select(db_now()))).one()
+    return now
+
+
+async def locked_payment(session: AsyncSession, payment_id: UUID) -> Payment:
+    """The payment, locked and as it is now."""
+    found = select(Payment).where(Payment.id == payment_id).with_for_update().execution_options(populate_existing=True)
+    return (await session.scalars(found)).one()
+
+
+async def locked_attempt(session: AsyncSession, attempt_id: UUID) -> tuple[Payment, Attempt] | None:
+    """An attempt as it is now, below its locked payment; None when it is not known here."""
+    payment_id = await session.scalar(select(Attempt.payment_id).where(Attempt.id == attempt_id))
+    if payment_id is None:
+        return None
+    payment = await locked_payment(session, payment_id)
+    return payment, await session.get_one(Attempt, attempt_id, populate_existing=True)
 
 
 async def move(session: AsyncSession, payment: Payment, status: PaymentStatus, *, cause: str) -> None:

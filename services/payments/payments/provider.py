@@ -1,8 +1,17 @@
 """The port to the company that moves money: what we ask of it, and the ways in which it does not answer."""
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
+
+PAGE = 100
+"""The most that one list of the provider holds."""
+
+LARGEST_AMOUNT = 10**15
+"""More than anybody pays, and what a BIGINT sum of many still holds."""
+
+_ID = re.compile(r"(order|pay|rfnd)_[A-Za-z0-9]{14}")
 
 
 class ProviderError(Exception):
@@ -10,17 +19,17 @@ class ProviderError(Exception):
 
     ProviderError
     ├── ProviderRefused      a definite no: nothing was done
-    ├── ProviderUnreachable  nothing was sent
+    ├── ProviderUnreachable  nothing was done, and the same may succeed later
     └── OutcomeUnknown       it may have been done
     """
 
 
 class ProviderRefused(ProviderError):
-    """A definite no (4xx other than 409 and 429)."""
+    """A definite no (4xx other than those below)."""
 
 
 class ProviderUnreachable(ProviderError):
-    """Nothing was sent: no connection, no free place in the pool, or the breaker is open."""
+    """No connection, no free place in the pool, an open breaker, or our key is not accepted (401, 403)."""
 
 
 class OutcomeUnknown(ProviderError):
@@ -37,11 +46,11 @@ class ProviderPayment:
     """created, failed, authorized, captured or refunded."""
     amount: int
     currency: str
-    captured: bool
-    amount_refunded: int
-    method: str | None
-    error_code: str | None
-    error_description: str | None
+    captured: bool = False
+    amount_refunded: int = 0
+    method: str | None = None
+    error_code: str | None = None
+    error_description: str | None = None
     raw: dict[str, Any] = field(default_factory=dict)
 
 
@@ -83,6 +92,10 @@ class Provider(Protocol):
         """One attempt."""
         ...
 
+    async def payments_since(self, since: int, *, skip: int) -> list[ProviderPayment]:
+        """Attempts made since a Unix time, at most `PAGE` of them, leaving out the first `skip`."""
+        ...
+
     async def capture(self, payment_id: str, *, amount: int, currency: str) -> ProviderPayment:
         """Take authorised money."""
         ...
@@ -104,42 +117,55 @@ class Provider(Protocol):
         ...
 
 
-def as_payment(entity: dict[str, Any]) -> ProviderPayment:
+def checked_id(identifier: object, *, kind: str) -> str:
+    """An id that is safe in a path and as a key. Raises OutcomeUnknown for what the provider would not call one."""
+    if isinstance(identifier, str) and _ID.fullmatch(identifier) and identifier.startswith(f"{kind}_"):
+        return identifier
+    raise OutcomeUnknown(f"not an id of the provider: {str(identifier)[:40]!r}")
+
+
+def as_payment(entity: Any) -> ProviderPayment:
     """Read the provider's JSON tolerantly: unknown fields ignored, absent ones as null. Raises OutcomeUnknown."""
     try:
         return ProviderPayment(
-            id=str(entity["id"]),
-            order_id=entity.get("order_id") or None,
-            status=str(entity["status"]),
+            id=checked_id(entity["id"], kind="pay"),
+            order_id=_text(entity.get("order_id")),
+            status=_text(entity["status"]) or "",
             amount=_whole(entity["amount"]),
-            currency=str(entity["currency"]),
-            captured=bool(entity.get("captured")),
+            currency=_text(entity["currency"]) or "",
+            captured=entity.get("captured") is True,
             amount_refunded=_whole(entity.get("amount_refunded") or 0),
-            method=entity.get("method") or None,
-            error_code=entity.get("error_code") or None,
-            error_description=entity.get("error_description") or None,
+            method=_text(entity.get("method")),
+            error_code=_text(entity.get("error_code")),
+            error_description=_text(entity.get("error_description")),
             raw=entity,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OutcomeUnknown(f"not a payment: {error!r}") from error
 
 
-def as_refund(entity: dict[str, Any]) -> ProviderRefund:
+def as_refund(entity: Any) -> ProviderRefund:
     """Read the provider's JSON tolerantly. Raises OutcomeUnknown."""
     try:
-        status = RefundWord(entity.get("status") or "pending")
         return ProviderRefund(
-            id=str(entity["id"]),
-            payment_id=str(entity["payment_id"]),
+            id=checked_id(entity["id"], kind="rfnd"),
+            payment_id=checked_id(entity["payment_id"], kind="pay"),
             amount=_whole(entity["amount"]),
-            status=status,
-            receipt=entity.get("receipt") or None,
+            status=RefundWord(entity.get("status") or "pending"),
+            receipt=_text(entity.get("receipt")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OutcomeUnknown(f"not a refund: {error!r}") from error
 
 
 def _whole(value: Any) -> int:
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= LARGEST_AMOUNT:
         raise ValueError(value)
     return value
+
+
+def _text(value: Any) -> str | None:
+    """Empty texts stand for null in some of the provider's documents."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(value)
+    return value or None

@@ -2,30 +2,33 @@
 
 The SDK blocks, has no time-out, follows redirects, may repeat a POST, loses the HTTP status, puts ids into paths
 unchecked and writes into a shared default argument of `capture`. So: a bounded pool of threads with a client each, a
-session of our own that sets a time-out and keeps the status, ids checked before they reach a path, a fresh dict for
-every call, and every way to fail mapped to one of three errors that say what may have happened.
+session of our own that limits the whole answer and keeps its status, ids checked before they reach a path, a fresh
+dict for every call, and every way to fail mapped to one of three errors that say what may have happened.
 """
 
 import asyncio
 import hashlib
 import hmac
 import json
-import re
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from chassis.clients import Breaker
 from chassis.telemetry import get_logger
 from payments.provider import (
+    PAGE,
     OutcomeUnknown,
+    ProviderError,
     ProviderPayment,
     ProviderRefund,
     ProviderRefused,
     ProviderUnreachable,
     as_payment,
     as_refund,
+    checked_id,
 )
 from payments.settings import PaymentsSettings
 
@@ -33,11 +36,13 @@ if TYPE_CHECKING:
     import razorpay
     import requests
 
-Result = TypeVar("Result")
+Action: TypeAlias = "Callable[[razorpay.Client, dict[str, Any]], Any]"
 
 CONNECT_TIMEOUT = 3.0
-_ID = re.compile(r"(order|pay|rfnd)_[A-Za-z0-9]{14}")
+LARGEST_ANSWER = 4 * 1024 * 1024
 _NOT_DEFINITE = (408, 409, 425, 429)
+_MISREAD = (ValueError, TypeError, KeyError, AttributeError)
+"""What the SDK raises over truncated or HTML bodies and errors without the documented members."""
 
 
 class RazorpayProvider:
@@ -68,46 +73,58 @@ class RazorpayProvider:
             "payment": {"capture": "automatic", "capture_options": capture_options},
         }
         answer = await self._call(lambda client, options: client.order.create(order, **options))
-        return _checked(answer.get("id"))
+        return checked_id(answer.get("id"), kind="order")
 
     async def orders_of(self, receipt: str) -> list[str]:
         """By receipt, which is a search key and no more."""
-        query = {"receipt": receipt, "count": 100}
+        query = {"receipt": receipt, "count": PAGE}
         answer = await self._call(lambda client, options: client.order.all(query, **options))
-        return [_checked(item.get("id")) for item in _items(answer) if item.get("receipt") == receipt]
+        return [checked_id(item.get("id"), kind="order") for item in _items(answer) if item.get("receipt") == receipt]
 
     async def payments_of(self, order_id: str) -> list[ProviderPayment]:
         """Every attempt at an order."""
-        known = _checked(order_id)
+        known = checked_id(order_id, kind="order")
         answer = await self._call(lambda client, options: client.order.payments(known, **options))
         return [as_payment(item) for item in _items(answer)]
 
     async def payment(self, payment_id: str) -> ProviderPayment:
         """One attempt."""
-        known = _checked(payment_id)
-        return as_payment(await self._call(lambda client, options: client.payment.fetch(known, **options)))
+        known = checked_id(payment_id, kind="pay")
+        answer = await self._call(lambda client, options: client.payment.fetch(known, **options))
+        return _about(known, as_payment(answer))
+
+    async def payments_since(self, since: int, *, skip: int) -> list[ProviderPayment]:
+        """Of all orders, by the time of the attempt."""
+        query = {"from": since, "count": PAGE, "skip": skip}
+        answer = await self._call(lambda client, options: client.payment.all(query, **options))
+        return [as_payment(item) for item in _items(answer)]
 
     async def capture(self, payment_id: str, *, amount: int, currency: str) -> ProviderPayment:
         """Take authorised money."""
-        known, data = _checked(payment_id), {"currency": currency}
-        return as_payment(
-            await self._call(lambda client, options: client.payment.capture(known, amount, data, **options))
-        )
+        known, data = checked_id(payment_id, kind="pay"), {"currency": currency}
+        answer = await self._call(lambda client, options: client.payment.capture(known, amount, data, **options))
+        return _about(known, as_payment(answer))
 
     async def refund(self, payment_id: str, *, key: str, body: str) -> ProviderRefund:
         """The key and the byte-identical body make it one refund however often it is sent."""
-        known, data = _checked(payment_id), json.loads(body)
+        known, data = checked_id(payment_id, kind="pay"), json.loads(body)
         headers = {"X-Refund-Idempotency": key}
         answer = await self._call(
             lambda client, options: client.payment.refund(known, data, headers=dict(headers), **options)
         )
-        return as_refund(answer)
+        refund = as_refund(answer)
+        if refund.payment_id != known:
+            raise OutcomeUnknown("the provider answered with a refund of another payment")
+        return refund
 
     async def refunds_of(self, payment_id: str) -> list[ProviderRefund]:
         """Every refund of an attempt."""
-        known, query = _checked(payment_id), {"count": 100}
+        known, query = checked_id(payment_id, kind="pay"), {"count": PAGE}
         answer = await self._call(lambda client, options: client.payment.fetch_multiple_refund(known, query, **options))
-        return [as_refund(item) for item in _items(answer)]
+        refunds = [as_refund(item) for item in _items(answer)]
+        if any(refund.payment_id != known for refund in refunds):
+            raise OutcomeUnknown("the provider answered with refunds of another payment")
+        return refunds
 
     def proves_handshake(self, *, order_id: str, payment_id: str, signature: str) -> bool:
         """HMAC-SHA256 of `order|payment` under the key secret (Razorpay, integration steps §1.4)."""
@@ -119,61 +136,65 @@ class RazorpayProvider:
         """Do not wait for a thread that waits for the provider: what it does is repeatable."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _call(self, action: "Callable[[razorpay.Client, dict[str, Any]], Any]") -> dict[str, Any]:
+    async def _call(self, action: Action) -> dict[str, Any]:
         if self._breaker.is_open or not self._places.acquire(blocking=False):
             raise ProviderUnreachable("The provider failed repeatedly, or too many calls wait for it.")
 
-        def run() -> Any:
+        def run() -> dict[str, Any]:
             try:
                 return self._run(action)
             finally:
                 self._places.release()
 
-        # A cancelled request must not look as if the call had not happened: the thread goes on, and so does this.
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, run))
-
-    def _run(self, action: "Callable[[razorpay.Client, dict[str, Any]], Any]") -> dict[str, Any]:
-        import requests
-        from razorpay import errors as sdk
-
-        client = self._client()
-        self._mine.status = None
-        options = {"timeout": (CONNECT_TIMEOUT, self._settings.provider_timeout), "allow_redirects": False}
         try:
-            answer = action(client, options)
-            status = self._mine.status
-            if status is not None and not 200 <= status < 300:
-                raise OutcomeUnknown(f"status {status}")
-            if not isinstance(answer, dict):
-                raise OutcomeUnknown("the answer is no JSON object")
-        except (requests.ConnectTimeout, requests.exceptions.ProxyError) as error:
-            self._breaker.failed()
-            raise ProviderUnreachable(type(error).__name__) from error
-        except requests.ConnectionError as error:
-            self._breaker.failed()
-            raise _connection_problem(error) from error
-        except (sdk.BadRequestError, sdk.GatewayError, sdk.ServerError) as error:
-            raise self._answered(error) from error
-        except OutcomeUnknown:
+            answer = asyncio.get_running_loop().run_in_executor(self._pool, run)
+        except RuntimeError as error:
+            self._places.release()
+            raise ProviderUnreachable("This process is ending.") from error
+        # A cancelled request must not look as if the call had not happened: the thread goes on, and so does this.
+        return await asyncio.shield(answer)
+
+    def _run(self, action: Action) -> dict[str, Any]:
+        """In a thread. Raises one of the three errors, and tells the breaker."""
+        self._mine.status = None
+        try:
+            answer = self._ask(action)
+        except ProviderRefused:
+            self._breaker.succeeded()
+            raise
+        except ProviderError:
             self._breaker.failed()
             raise
-        except (requests.RequestException, ValueError, TypeError, KeyError) as error:
-            # Truncated or HTML bodies, errors without the documented members: it answered, but what?
-            self._breaker.failed()
-            raise OutcomeUnknown(f"{type(error).__name__}, status {self._mine.status}") from error
         self._breaker.succeeded()
         return answer
 
-    def _answered(self, error: Exception) -> Exception:
+    def _ask(self, action: Action) -> dict[str, Any]:
+        import requests
+        import urllib3
+        from razorpay import errors as sdk
+
+        options = {"timeout": (CONNECT_TIMEOUT, self._settings.provider_timeout), "allow_redirects": False}
+        try:
+            answer = action(self._client(), options)
+        except requests.ConnectionError as error:
+            raise _connection_problem(error) from error
+        except (sdk.BadRequestError, sdk.GatewayError, sdk.ServerError) as error:
+            raise self._answered(error) from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError, *_MISREAD) as error:
+            raise OutcomeUnknown(f"{type(error).__name__}, status {self._mine.status}") from error
+        if not isinstance(answer, dict):
+            raise OutcomeUnknown("the answer is no JSON object")
+        return answer
+
+    def _answered(self, error: Exception) -> ProviderError:
         """The SDK's exception with the meaning of the status it lost."""
-        status = self._mine.status or 0
+        status, description = self._mine.status or 0, str(error)[:300]
+        if status in (401, 403):
+            get_logger().error("provider does not accept our key", status=status)
+            return ProviderUnreachable(f"status {status}: {description}")
         if 400 <= status < 500 and status not in _NOT_DEFINITE:
-            self._breaker.succeeded()
-            if status in (401, 403):
-                get_logger().error("provider refuses our key", status=status)
-            return ProviderRefused(str(error)[:300])
-        self._breaker.failed()
-        return OutcomeUnknown(f"status {status}: {str(error)[:300]}")
+            return ProviderRefused(description)
+        return OutcomeUnknown(f"status {status}: {description}")
 
     def _client(self) -> "razorpay.Client":
         """This thread's client: neither it nor its session is promised to be thread-safe."""
@@ -193,33 +214,45 @@ class RazorpayProvider:
         import requests
         from requests.adapters import HTTPAdapter
 
-        def keep_status(response: requests.Response, *_args: object, **_options: object) -> None:
+        def read_in_time(response: requests.Response, *_args: object, **_options: object) -> None:
+            """The time-out of `requests` begins anew with every byte; an answer in drops would hold its thread."""
             self._mine.status = response.status_code
+            give_up, body = time.monotonic() + self._settings.provider_timeout, bytearray()
+            while chunk := response.raw.read1(LARGEST_ANSWER, decode_content=True):
+                body += chunk
+                if time.monotonic() > give_up or len(body) > LARGEST_ANSWER:
+                    response.raw.close()
+                    raise requests.ReadTimeout("the answer is too slow or too long")
+            response.raw.release_conn()
+            response._content = bytes(body)  # noqa: SLF001 - what `Response.content` would have read and kept
 
         session = requests.Session()
         session.trust_env = False
-        session.hooks["response"].append(keep_status)
+        session.hooks["response"].append(read_in_time)
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=0, pool_maxsize=1))
         return session
 
 
-def _connection_problem(error: Exception) -> Exception:
-    """Refused before anything was sent, or broken after it."""
-    if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
-        return ProviderUnreachable("no connection")
+def _connection_problem(error: Exception) -> ProviderError:
+    """Not connected at all, or broken after something was sent."""
+    import requests
+    from urllib3.exceptions import NameResolutionError, NewConnectionError
+
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError | NameResolutionError):
+        return ProviderUnreachable(f"no connection: {type(reason or error).__name__}")
     return OutcomeUnknown(type(error).__name__)
 
 
-def _checked(identifier: object) -> str:
-    """An id that is safe in a path. Raises OutcomeUnknown for anything the provider would not call one."""
-    if isinstance(identifier, str) and _ID.fullmatch(identifier):
-        return identifier
-    raise OutcomeUnknown("not an id of the provider")
+def _about(payment_id: str, seen: ProviderPayment) -> ProviderPayment:
+    if seen.id != payment_id:
+        raise OutcomeUnknown("the provider answered with another payment")
+    return seen
 
 
 def _items(answer: dict[str, Any]) -> list[dict[str, Any]]:
     items = answer.get("items")
-    if not isinstance(items, list):
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise OutcomeUnknown("not a collection")
     return items

@@ -1,40 +1,57 @@
 """Giving money back.
 
 1. Somebody decides: the order, because the money has nothing to pay for (`on_refund_requested`), or staff
-   (`ask_for_refund`). Either writes a refund of REQUESTED under the payment's lock, so that all refunds of an
-   attempt that have not failed never add up to more than was captured.
-2. `submit` sends it, and sends it again with the same key and the same bytes until the provider gives a definite
-   word. Nothing else of ours repeats it.
-3. What became of it comes back by webhook or by `submit` itself: `observe_refund`, in any order, any number of times.
+   (`ask_for_refund`). Either writes a refund of REQUESTED under the payment's lock.
+2. `pursue` sends it, and sends it again with the same key and the same bytes until the provider gives a definite word.
+   Before it repeats itself it looks whether the refund is there; one that is, is only asked about.
+3. What became of it comes back by webhook or by `pursue` itself: `observe_refund`, in any order, any number of times.
    A refund that nobody here asked for was made in the provider's dashboard, and is recognised as such.
-4. FAILED is final. What then still has to go back is a new refund (`attempts.return_the_rest`).
+4. FAILED is final. What then still has to go back is a new refund (`balances.return_the_rest`).
 """
 
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.database import Database, db_now
 from chassis.events import NotYet, Reader
 from chassis.ids import derive_id
+from chassis.money import Money
 from chassis.telemetry import get_logger
-from payments.attempts import (
-    UnknownProviderOrder,
+from payments.attempts import UnknownProviderOrder
+from payments.balances import left_of, new_refund, return_the_rest, settle_refund
+from payments.errors import CurrencyUnsupported, NothingToRefund, RefundTooLarge, RefundTooSmall
+from payments.models import (
+    Attempt,
+    Payment,
+    Refund,
+    RefundKind,
+    RefundStatus,
+    clock,
+    locked_attempt,
     locked_payment,
-    new_refund,
-    not_failed,
-    return_the_rest,
-    settle_refund,
+    note_refund,
 )
-from payments.errors import NothingToRefund, PaymentNotFound, RefundTooLarge, RefundTooSmall
-from payments.models import Attempt, Payment, Refund, RefundKind, RefundStatus, note_refund
-from payments.provider import Provider, ProviderError, ProviderRefund, ProviderRefused, RefundWord, as_refund
+from payments.provider import (
+    Provider,
+    ProviderError,
+    ProviderRefund,
+    ProviderRefused,
+    ProviderUnreachable,
+    RefundWord,
+    as_refund,
+)
 
 MINIMUM = 100
 """Minor units; Razorpay refuses less."""
 
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
+
+_OPEN = (RefundStatus.REQUESTED, RefundStatus.SUBMITTED)
 _RESULT = {
     RefundWord.PENDING: RefundStatus.SUBMITTED,
     RefundWord.PROCESSED: RefundStatus.PROCESSED,
@@ -45,18 +62,16 @@ _RESULT = {
 class RefundRequested(Reader):
     """What payments needs of `refund.requested`."""
 
-    order_id: UUID
     attempt_id: UUID
     reason: str
 
 
 async def on_refund_requested(session: AsyncSession, request: RefundRequested) -> None:
     """The order has no use for this attempt's money: all of it goes back, whatever else went back before."""
-    attempt = await session.get(Attempt, request.attempt_id)
-    if attempt is None:
+    found = await locked_attempt(session, request.attempt_id)
+    if found is None:
         raise NotYet("The attempt is not known here yet.")
-    await locked_payment(session, attempt.payment_id)
-    await session.refresh(attempt)
+    _, attempt = found
     if attempt.to_return is None:
         attempt.to_return = request.reason
     await return_the_rest(session, attempt)
@@ -64,141 +79,179 @@ async def on_refund_requested(session: AsyncSession, request: RefundRequested) -
 
 
 async def ask_for_refund(
-    session: AsyncSession, payment_id: UUID, *, amount: int | None, reason: str, key: str, staff_id: UUID
+    session: AsyncSession, payment: Payment, *, amount: Money | None, reason: str, key: str, staff_id: UUID
 ) -> Refund:
-    """A refund by staff: everything that is left, or a part of it.
+    """A refund by staff: everything that is left of an attempt, or a part of it.
 
-    The same key gives the same refund. Raises PaymentNotFound, NothingToRefund, RefundTooLarge, RefundTooSmall.
+    The same key of the same person gives the same refund. Raises NothingToRefund, RefundTooLarge, RefundTooSmall,
+    CurrencyUnsupported.
     """
-    if await session.get(Payment, payment_id) is None:
-        raise PaymentNotFound("There is no such payment.")
-    await locked_payment(session, payment_id)
-    captured = select(Attempt).where(Attempt.payment_id == payment_id, Attempt.captured > 0)
-    best: tuple[int, Attempt] | None = None
-    for attempt in await session.scalars(captured.order_by(Attempt.captured_at)):
-        left = attempt.captured - await not_failed(session, attempt)
-        if best is None or left > best[0]:
-            best = (left, attempt)
-    if best is None or best[0] <= 0:
-        raise NothingToRefund("Nothing of this payment is left to give back.")
-    left, attempt = best
-    wanted = left if amount is None else amount
+    payment = await locked_payment(session, payment.id)
+    if amount is not None and amount.currency != payment.currency:
+        raise CurrencyUnsupported(f"This payment is in {payment.currency}.")
+    captured = select(Attempt).where(Attempt.payment_id == payment.id, Attempt.captured > 0)
+    attempts = list(await session.scalars(captured.order_by(Attempt.captured_at)))
+    ids = {attempt.id: derive_id(attempt.id, "staff", str(staff_id), key) for attempt in attempts}
+    repeated = await session.scalar(select(Refund).where(Refund.id.in_(ids.values())))
+    if repeated is not None:
+        return repeated
+    left, attempt = await _with_most_left(session, attempts)
+    wanted = left if amount is None else amount.amount
     if wanted > left:
         raise RefundTooLarge(f"At most {left} is left to give back.", refundable=left)
     if wanted < MINIMUM or 0 < left - wanted < MINIMUM:
         raise RefundTooSmall(f"Refund at least {MINIMUM}, and leave nothing or at least {MINIMUM}.", refundable=left)
-    refund_id = derive_id(attempt.id, "staff", str(staff_id), key)
-    refund = new_refund(attempt, refund_id=refund_id, kind=RefundKind.STAFF, amount=wanted, reason=reason, by=staff_id)
+    refund = new_refund(
+        attempt, refund_id=ids[attempt.id], kind=RefundKind.STAFF, amount=wanted, reason=reason, by=staff_id
+    )
     session.add(refund)
     await note_refund(session, refund, RefundStatus.REQUESTED)
     await session.refresh(refund)
     return refund
 
 
+async def _with_most_left(session: AsyncSession, attempts: list[Attempt]) -> tuple[int, Attempt]:
+    """The provider refunds attempts, not payments, and as a rule only one of them was captured."""
+    rests = [(await left_of(session, attempt), attempt) for attempt in attempts]
+    left, attempt = max(rests, key=lambda rest: rest[0], default=(0, None))
+    if attempt is None or left <= 0:
+        raise NothingToRefund("Nothing of this payment is left to give back.")
+    return left, attempt
+
+
 async def due(database: Database, *, limit: int = 20) -> list[UUID]:
     """Refunds that must be sent, sent again, or asked about."""
     async with database.transaction() as session:
-        open_ones = select(Refund.id).where(Refund.status.in_((RefundStatus.REQUESTED, RefundStatus.SUBMITTED)))
-        return list(
-            await session.scalars(
-                open_ones.where(Refund.next_try_at <= db_now()).order_by(Refund.next_try_at).limit(limit)
-            )
-        )
+        waiting = select(Refund.id).where(Refund.status.in_(_OPEN), Refund.next_try_at <= db_now())
+        return list(await session.scalars(waiting.order_by(Refund.next_try_at).limit(limit)))
 
 
-async def submit(database: Database, provider: Provider, refund_id: UUID) -> bool:
-    """Send a refund to the provider; whether it gave a definite word.
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """One turn at a refund."""
 
-    The next try is written down before the call, so that neither a crash nor a second worker sends it in a hurry.
+    refund_id: UUID
+    attempt_id: UUID
+    provider_payment_id: str
+    body: str
+    is_repeated: bool
+    """It may be at the provider already."""
+    is_there: bool
+    """It is: ours has its id, an external one was found there."""
+
+
+async def pursue(database: Database, provider: Provider, refund_id: UUID) -> bool:
+    """Bring a refund nearer to its end; whether the provider gave a word on it.
+
+    The next turn is written down before the call, so that neither a crash nor a second worker sends it in a hurry.
     """
-    async with database.transaction() as session:
-        refund = await session.get(Refund, refund_id, with_for_update=True)
-        if refund is None or refund.status not in (RefundStatus.REQUESTED, RefundStatus.SUBMITTED):
-            return True
-        refund.tries += 1
-        refund.next_try_at = db_now() + func.make_interval(0, 0, 0, 0, 0, 0, min(30.0 * 2**refund.tries, 3600.0))
-        attempt = (await session.scalars(select(Attempt).where(Attempt.id == refund.attempt_id))).one()
-        provider_payment_id, body = attempt.provider_payment_id, refund.body
-    try:
-        answer = await provider.refund(provider_payment_id, key=refund_id.hex, body=body)
-    except ProviderRefused as refusal:
-        return await _refused(database, provider, refund_id, provider_payment_id, refusal)
-    except ProviderError as error:
-        await _in_doubt(database, refund_id, error)
+    errand = await _take(database, refund_id)
+    if errand is None:
         return False
+    try:
+        if errand.is_repeated and (await _look(database, provider, errand) or errand.is_there):
+            return True
+        answer = await provider.refund(errand.provider_payment_id, key=refund_id.hex, body=errand.body)
+    except ProviderRefused as refusal:
+        return await _refused(database, provider, errand, refusal)
+    except ProviderError as error:
+        return await _not_answered(database, errand, error)
     async with database.transaction() as session:
-        await _apply(session, answer)
+        # What answers our request is our refund, whether or not it repeats our receipt.
+        await _apply(session, replace(answer, receipt=refund_id.hex))
     return True
 
 
-async def _refused(
-    database: Database, provider: Provider, refund_id: UUID, provider_payment_id: str, refusal: ProviderRefused
-) -> bool:
-    """A definite no counts only if no refund of ours is there already: an earlier try may have been carried out."""
-    try:
-        known = await provider.refunds_of(provider_payment_id)
-    except ProviderError as error:
-        await _in_doubt(database, refund_id, error)
-        return False
+async def _take(database: Database, refund_id: UUID) -> _Errand | None:
+    """None when it is final, or not due: somebody else has taken this turn."""
+    async with database.transaction() as session:
+        _, attempt, refund = await _locked(session, refund_id)
+        now = await clock(session)
+        if refund.status not in _OPEN or refund.next_try_at > now:
+            return None
+        is_there = refund.kind is RefundKind.EXTERNAL or refund.provider_refund_id is not None
+        errand = _Errand(
+            refund_id,
+            attempt.id,
+            attempt.provider_payment_id,
+            refund.body,
+            is_repeated=is_there or refund.tries > 0,
+            is_there=is_there,
+        )
+        refund.next_try_at = now + min(FIRST_PAUSE * 2 ** min(refund.tries, 10), LONGEST_PAUSE)
+        refund.tries += 1
+    return errand
+
+
+async def _look(database: Database, provider: Provider, errand: _Errand) -> bool:
+    """Apply every refund of the attempt that the provider knows; whether ours is among them. Raises ProviderError."""
+    known = await provider.refunds_of(errand.provider_payment_id)
     for found in known:
         async with database.transaction() as session:
             await _apply(session, found)
-    if not any(found.receipt == refund_id.hex for found in known):
-        get_logger().error("refund refused", refund_id=str(refund_id), error=str(refusal))
+    return any(found.receipt == errand.refund_id.hex for found in known)
+
+
+async def _refused(database: Database, provider: Provider, errand: _Errand, refusal: ProviderRefused) -> bool:
+    """A definite no counts only if no refund of ours is there: an earlier try may have been carried out."""
+    try:
+        is_there = await _look(database, provider, errand)
+    except ProviderError as error:
+        return await _not_answered(database, errand, error)
+    if not is_there:
         async with database.transaction() as session:
-            refund, payment = await _locked(session, refund_id)
-            refund.last_error = str(refusal)
+            payment, _, refund = await _locked(session, errand.refund_id)
+            refund.last_error = str(refusal)[:300]
             await settle_refund(session, payment, refund, RefundStatus.FAILED)
     return True
 
 
-async def _in_doubt(database: Database, refund_id: UUID, error: ProviderError) -> None:
-    """It may have been done: SUBMITTED, and the same key and bytes again later."""
+async def _not_answered(database: Database, errand: _Errand, error: ProviderError) -> bool:
+    """Unless nothing was sent it may have been done: SUBMITTED, and the same key and bytes again later."""
+    get_logger().warning("refund in doubt", refund_id=str(errand.refund_id), error=str(error))
     async with database.transaction() as session:
-        refund, payment = await _locked(session, refund_id)
+        payment, _, refund = await _locked(session, errand.refund_id)
         refund.last_error = str(error)[:300]
-        await settle_refund(session, payment, refund, RefundStatus.SUBMITTED)
+        if not isinstance(error, ProviderUnreachable):
+            await settle_refund(session, payment, refund, RefundStatus.SUBMITTED)
+    return False
 
 
-async def _locked(session: AsyncSession, refund_id: UUID) -> tuple[Refund, Payment]:
-    """A refund and its payment, the payment locked first as everywhere."""
-    payment_id = (
-        await session.scalars(
-            select(Attempt.payment_id).join(Refund, Refund.attempt_id == Attempt.id).where(Refund.id == refund_id)
-        )
-    ).one()
-    payment = await locked_payment(session, payment_id)
-    refund = (await session.scalars(select(Refund).where(Refund.id == refund_id))).one()
-    return refund, payment
+async def _locked(session: AsyncSession, refund_id: UUID) -> tuple[Payment, Attempt, Refund]:
+    """A refund as it is now, below its locked payment."""
+    attempt_id = (await session.scalars(select(Refund.attempt_id).where(Refund.id == refund_id))).one()
+    found = await locked_attempt(session, attempt_id)
+    assert found is not None  # noqa: S101 - a foreign key
+    return *found, await session.get_one(Refund, refund_id, populate_existing=True)
 
 
 async def observe_refund(session: AsyncSession, entity: dict[str, Any]) -> None:
-    """Apply the refund inside a webhook. Raises UnknownProviderOrder when its payment is not known here yet."""
+    """Apply the refund inside a webhook.
+
+    Raises UnknownProviderOrder when its payment is not known here yet, OutcomeUnknown when it is no refund.
+    """
     await _apply(session, as_refund(entity))
 
 
 async def check_refunds(database: Database, provider: Provider, attempt_id: UUID) -> None:
-    """The provider gave more back than we know of: look through its refunds. Raises ProviderError."""
+    """The provider gave more back than we have looked at: look through its refunds. Raises ProviderError."""
     async with database.transaction() as session:
-        attempt = (await session.scalars(select(Attempt).where(Attempt.id == attempt_id))).one()
-        seen = attempt.refunds_seen
+        attempt = await session.get_one(Attempt, attempt_id)
     for found in await provider.refunds_of(attempt.provider_payment_id):
         async with database.transaction() as session:
             await _apply(session, found)
     async with database.transaction() as session:
-        attempt = (await session.scalars(select(Attempt).where(Attempt.id == attempt_id))).one()
-        attempt.refunds_checked = max(attempt.refunds_checked, seen)
+        if (now := await locked_attempt(session, attempt_id)) is not None:
+            now[1].refunds_checked = max(now[1].refunds_checked, attempt.refunds_seen)
 
 
 async def _apply(session: AsyncSession, seen: ProviderRefund) -> None:
     """One refund of the provider is one of ours by its receipt, or an external one."""
-    attempt = await session.get(Attempt, Attempt.id_for(seen.payment_id))
-    if attempt is None:
+    found = await locked_attempt(session, Attempt.id_for(seen.payment_id))
+    if found is None:
         raise UnknownProviderOrder(seen.payment_id)
-    payment = await locked_payment(session, attempt.payment_id)
-    refund = await _matching(session, attempt, seen)
-    if refund is None:
-        refund = await _external(session, attempt, seen)
+    payment, attempt = found
+    refund = await _matching(session, attempt, seen) or await _external(session, attempt, seen)
     if refund.provider_refund_id is None:
         refund.provider_refund_id = seen.id
         await session.flush()
@@ -207,29 +260,32 @@ async def _apply(session: AsyncSession, seen: ProviderRefund) -> None:
 
 
 async def _matching(session: AsyncSession, attempt: Attempt, seen: ProviderRefund) -> Refund | None:
+    """Ours that has this id at the provider, or carries this receipt and has none yet.
+
+    One that was given up as refused and is there after all counts as external: FAILED is final, and its money is gone.
+    """
     known = await session.scalar(select(Refund).where(Refund.provider_refund_id == seen.id))
     if known is not None:
         return known
-    ours = select(Refund).where(Refund.attempt_id == attempt.id, Refund.provider_refund_id.is_(None))
-    for refund in await session.scalars(ours):
-        if refund.id.hex == seen.receipt:
-            return refund
-    return None
+    ours = select(Refund).where(
+        Refund.attempt_id == attempt.id, Refund.provider_refund_id.is_(None), Refund.status.in_(_OPEN)
+    )
+    return next((refund for refund in await session.scalars(ours) if refund.id.hex == seen.receipt), None)
 
 
 async def _external(session: AsyncSession, attempt: Attempt, seen: ProviderRefund) -> Refund:
+    get_logger().warning("external refund", attempt_id=str(attempt.id), provider_refund_id=seen.id)
     refund = Refund(
         id=derive_id(attempt.id, "external", seen.id),
         attempt_id=attempt.id,
         kind=RefundKind.EXTERNAL,
         amount=seen.amount,
         reason="made at the provider",
-        status=RefundStatus.SUBMITTED,
+        status=RefundStatus.REQUESTED,
         provider_refund_id=seen.id,
-        body="{}",
+        body="",
+        next_try_at=await clock(session) + FIRST_PAUSE,
     )
     session.add(refund)
     await note_refund(session, refund, RefundStatus.REQUESTED)
-    await note_refund(session, refund, RefundStatus.SUBMITTED)
-    get_logger().warning("external refund", refund_id=str(refund.id), provider_refund_id=seen.id)
     return refund

@@ -28,6 +28,8 @@ class PaymentsSettings(ServiceSettings):
     razorpay_webhook_secret: SecretStr = SecretStr("")
     razorpay_previous_webhook_secret: SecretStr | None = None
     """Events made before a change of secret are still signed with the old one."""
+    razorpay_account_id: str = ""
+    """Ours, acc_…: webhooks of any other merchant are kept and not applied. Empty: not checked."""
     simulator_page_url: str | None = None
     """The simulator's checkout page, in the demo."""
     provider_timeout: float = 10.0
@@ -56,6 +58,15 @@ class PaymentsSettings(ServiceSettings):
                 raise ValueError("in production payments go to Razorpay itself")
             if not (self.razorpay_key_secret.get_secret_value() and self.razorpay_webhook_secret.get_secret_value()):
                 raise ValueError("PAYMENTS_RAZORPAY_KEY_SECRET and PAYMENTS_RAZORPAY_WEBHOOK_SECRET must be set")
+        return self
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> Self:
+        """A look-up must not come before the last moment at which the creation could happen. Raises ValueError."""
+        if self.create_lease <= 2 * self.provider_timeout:
+            raise ValueError("PAYMENTS_CREATE_LEASE must be more than twice PAYMENTS_PROVIDER_TIMEOUT")
+        if self.manual_capture < self.automatic_capture:
+            raise ValueError("PAYMENTS_MANUAL_CAPTURE must not be less than PAYMENTS_AUTOMATIC_CAPTURE")
         return self
 
     @property

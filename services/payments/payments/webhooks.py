@@ -1,33 +1,42 @@
 """The provider's calls: prove, store, answer; then process what was stored, as often as it takes.
 
-1. `receive` checks the signature over the raw bytes with both secrets, stores the body under its event id, and
-   that is all that happens before the answer: Razorpay gives five seconds and disables slow URLs.
-2. `process` takes one stored webhook in a transaction of its own and applies it. What belongs to an order that is
-   not known (yet) is kept and tried again, with growing pauses, never dropped.
+1. `prove` checks the signature over the raw bytes with both secrets and `receive` stores the body under its event id,
+   and that is all that happens before the answer: Razorpay gives five seconds, and disables slow addresses.
+2. `Processing` takes one stored webhook at a time in a transaction of its own and applies it: at once, or when its
+   turn comes. What belongs to an order that is not known (yet) is kept and tried again, with growing pauses.
+
+The claim on the stored webhook comes before the payment's row lock; nobody who holds a payment waits for a webhook.
 """
 
+import asyncio
 import hashlib
 import hmac
-import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.database import Database, db_now
+from chassis.jobs import JobOutcome
+from chassis.strict import Unreadable, decode_json
 from chassis.telemetry import get_logger
 from payments.attempts import UnknownProviderOrder
 from payments.errors import SignatureInvalid
-from payments.models import WebhookEvent
+from payments.models import WebhookEvent, clock
 from payments.provider import ProviderError
 
 MAX_BODY = 256 * 1024
-GIVE_UP_AFTER = 40
+GIVE_UP_AFTER = 60
 """Tries, the later ones an hour apart, before a webhook for an unknown order is left to people."""
 
-ApplyEntity = Callable[[AsyncSession, dict[str, Any]], Awaitable[object]]
+AT_ONCE = 4
+"""Webhooks applied at the same time, so that a burst of them leaves connections for requests."""
+
+ApplyEntity = Callable[[AsyncSession, Any], Awaitable[None]]
 
 
 def prove(body: bytes, *, signature: str | None, secrets: tuple[str, ...]) -> None:
@@ -45,55 +54,85 @@ async def receive(session: AsyncSession, body: bytes, *, event_id: str | None) -
     return (await session.execute(stored)).scalar()
 
 
-async def due(database: Database, *, limit: int = 50) -> list[str]:
-    """The ids of webhooks whose turn it is."""
-    async with database.transaction() as session:
-        waiting = select(WebhookEvent.id).where(WebhookEvent.processed_at.is_(None))
-        return list(
-            await session.scalars(
-                waiting.where(WebhookEvent.next_try_at <= db_now()).order_by(WebhookEvent.next_try_at).limit(limit)
+@dataclass
+class Processing:
+    """Works on stored webhooks, behind the answers."""
+
+    database: Database
+    apply_payment: ApplyEntity
+    apply_refund: ApplyEntity
+    account_id: str = ""
+    """Ours at the provider, if webhooks of others are to be told apart."""
+    _under_way: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE), init=False)
+
+    def soon(self, event_id: str) -> None:
+        """At once, but after the answer; should this process end first, its turn comes by the clock."""
+        task = asyncio.create_task(self._process(event_id))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def settle(self) -> None:
+        """Wait for what is under way."""
+        while self._under_way:
+            await asyncio.wait(set(self._under_way))
+
+    async def process_due(self, *, limit: int = 50) -> JobOutcome:
+        """Every stored webhook whose turn it is."""
+        async with self.database.transaction() as session:
+            due = select(WebhookEvent.id).where(
+                WebhookEvent.processed_at.is_(None), WebhookEvent.next_try_at <= db_now()
             )
-        )
+            waiting = list(await session.scalars(due.order_by(WebhookEvent.next_try_at).limit(limit)))
+        for event_id in waiting:
+            await self._process(event_id)
+        return JobOutcome(found=len(waiting))
 
+    async def _process(self, event_id: str) -> None:
+        try:
+            async with self._turns, self.database.transaction() as session:
+                taken = select(WebhookEvent).where(WebhookEvent.id == event_id, WebhookEvent.processed_at.is_(None))
+                event = await session.scalar(taken.with_for_update(skip_locked=True))
+                if event is not None:
+                    await self._attempt(session, event)
+        except Exception as error:  # noqa: BLE001 - it stays stored as it was, and its turn comes again
+            get_logger().warning("webhook not processed", event_id=event_id, error=repr(error))
 
-async def process(
-    database: Database, event_id: str, *, apply_payment: ApplyEntity, apply_refund: ApplyEntity
-) -> str | None:
-    """Apply one stored webhook; what came of it, or None when somebody else is at it or was."""
-    async with database.transaction() as session:
-        taken = select(WebhookEvent).where(WebhookEvent.id == event_id, WebhookEvent.processed_at.is_(None))
-        event = await session.scalar(taken.with_for_update(skip_locked=True))
-        if event is None:
-            return None
+    async def _attempt(self, session: AsyncSession, event: WebhookEvent) -> None:
         try:
             async with session.begin_nested():
-                outcome = await _apply(session, event.body, apply_payment=apply_payment, apply_refund=apply_refund)
+                event.outcome = await self._apply(session, event.body)
         except UnknownProviderOrder:
-            event.tries += 1
+            event.outcome = "unknown order"
             if event.tries < GIVE_UP_AFTER:
-                wait = min(2.0**event.tries, 3600.0)
-                event.next_try_at = db_now() + func.make_interval(0, 0, 0, 0, 0, 0, wait)
-                return "waits"
-            outcome = "unknown order"
-            get_logger().error("webhook for an unknown order", event_id=event_id)
-        event.outcome = outcome
-        event.processed_at = await session.scalar(select(db_now()))
-        return outcome
+                await _postpone(session, event)
+                return
+            get_logger().error("webhook for an unknown order", event_id=event.id)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one must not make it come every second
+            get_logger().error("webhook failed", event_id=event.id, error=repr(error))
+            event.outcome = "failed"
+            await _postpone(session, event)
+            return
+        event.processed_at = await clock(session)
+
+    async def _apply(self, session: AsyncSession, body: bytes) -> str:
+        """Payment first: a refund belongs to an attempt, which this webhook may be the first to tell of."""
+        try:
+            document = decode_json(body)
+            payload = document["payload"]
+            entities = {name: payload[name]["entity"] for name in ("payment", "refund") if name in payload}
+            if self.account_id and document.get("account_id") != self.account_id:
+                return "another merchant's"
+            if "payment" in entities:
+                await self.apply_payment(session, entities["payment"])
+            if "refund" in entities:
+                await self.apply_refund(session, entities["refund"])
+        except (Unreadable, KeyError, TypeError, AttributeError, ProviderError) as error:
+            get_logger().warning("webhook unreadable", error=repr(error)[:300])
+            return "unreadable"
+        return "applied" if entities else "not for us"
 
 
-async def _apply(session: AsyncSession, body: bytes, *, apply_payment: ApplyEntity, apply_refund: ApplyEntity) -> str:
-    """Refund first: it is a fact of its own, and the payment beside it may only say that some money went back."""
-    try:
-        document = json.loads(body)
-        payload = document["payload"]
-        entities = {name: payload[name]["entity"] for name in ("payment", "refund") if name in payload}
-    except (ValueError, KeyError, TypeError):
-        return "unreadable"
-    try:
-        if "payment" in entities:
-            await apply_payment(session, entities["payment"])
-        if "refund" in entities:
-            await apply_refund(session, entities["refund"])
-    except ProviderError:
-        return "unreadable"
-    return "applied" if entities else "not for us"
+async def _postpone(session: AsyncSession, event: WebhookEvent) -> None:
+    event.tries += 1
+    event.next_try_at = await clock(session) + min(timedelta(seconds=2 ** min(event.tries, 12)), timedelta(hours=1))

@@ -125,9 +125,7 @@ class Till:
 
     async def processed(self) -> None:
         """Wait for what is processed behind the answers."""
-        under_way = self.harness.service.fastapi.state.webhooks_under_way
-        while under_way:
-            await asyncio.wait(set(under_way))
+        await self.harness.service.fastapi.state.webhooks.settle()
 
     async def event_types(self, order: PlacedOrder) -> list[str]:
         """What payments told the others about an order."""

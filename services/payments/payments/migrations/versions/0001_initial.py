@@ -21,11 +21,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("order_id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=True),
-        sa.Column(
-            "status",
-            sa.String(20),
-            nullable=False,
-        ),
+        sa.Column("status", sa.String(20), nullable=False),
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("receipt", sa.Text(), nullable=False),
@@ -69,15 +65,12 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("processed_at IS NULL"),
     )
+    op.create_index("ix_webhook_events_received_at", "webhook_events", ["received_at"], unique=False)
     op.create_table(
         "payment_history",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("payment_id", sa.Uuid(), nullable=False),
-        sa.Column(
-            "status",
-            sa.String(20),
-            nullable=False,
-        ),
+        sa.Column("status", sa.String(20), nullable=False),
         sa.Column("cause", sa.Text(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
         sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name="fk_payment_history_payment_id_payments"),
@@ -126,6 +119,13 @@ def upgrade() -> None:
     op.create_index(
         "ix_attempts_to_return", "attempts", ["id"], unique=False, postgresql_where=sa.text("to_return IS NOT NULL")
     )
+    op.create_index(
+        "ix_attempts_refunds_unseen",
+        "attempts",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("refunds_seen > refunds_checked"),
+    )
     op.create_table(
         "observations",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -139,22 +139,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_observations"),
     )
     op.create_index("ix_observations_attempt_id", "observations", ["attempt_id"], unique=False)
+    op.create_index(
+        "ix_observations_asked_for",
+        "observations",
+        ["at"],
+        unique=False,
+        postgresql_where=sa.text("source = 'poll' AND applied"),
+    )
     op.create_table(
         "refunds",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("attempt_id", sa.Uuid(), nullable=False),
-        sa.Column(
-            "kind",
-            sa.String(20),
-            nullable=False,
-        ),
+        sa.Column("kind", sa.String(20), nullable=False),
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column(
-            "status",
-            sa.String(20),
-            nullable=False,
-        ),
+        sa.Column("status", sa.String(20), nullable=False),
         sa.Column("provider_refund_id", sa.Text(), nullable=True),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("tries", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
@@ -180,11 +179,7 @@ def upgrade() -> None:
         "refund_history",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("refund_id", sa.Uuid(), nullable=False),
-        sa.Column(
-            "status",
-            sa.String(20),
-            nullable=False,
-        ),
+        sa.Column("status", sa.String(20), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
         sa.ForeignKeyConstraint(["refund_id"], ["refunds.id"], name="fk_refund_history_refund_id_refunds"),
         sa.PrimaryKeyConstraint("id", name="pk_refund_history"),

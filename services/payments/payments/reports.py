@@ -1,0 +1,87 @@
+"""What payments tells orders, each with the payment's next version. The caller holds the payment's row lock."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis.events import Event
+from chassis.outbox import record
+from payments.events import (
+    PaymentCaptured,
+    PaymentFailed,
+    PaymentIntentClosed,
+    RefundFailed,
+    RefundProcessed,
+    RefundSubmitted,
+)
+from payments.models import Attempt, Payment, Refund, RefundStatus
+
+_REFUND_EVENTS = {
+    RefundStatus.SUBMITTED: RefundSubmitted,
+    RefundStatus.PROCESSED: RefundProcessed,
+    RefundStatus.FAILED: RefundFailed,
+}
+
+
+async def report_capture(session: AsyncSession, payment: Payment, attempt: Attempt) -> None:
+    """The provider took money."""
+    assert attempt.captured_at is not None  # noqa: S101 - set with the capture
+    payment.version += 1
+    event = PaymentCaptured(
+        order_id=payment.order_id,
+        payment_id=payment.id,
+        payment_version=payment.version,
+        attempt_id=attempt.id,
+        provider_payment_id=attempt.provider_payment_id,
+        amount=attempt.captured,
+        currency=attempt.currency,
+        captured_at=attempt.captured_at,
+    )
+    await _record(session, payment, event)
+
+
+async def report_failure(session: AsyncSession, payment: Payment, attempt: Attempt) -> None:
+    """An attempt failed, for now."""
+    payment.version += 1
+    event = PaymentFailed(
+        order_id=payment.order_id,
+        payment_id=payment.id,
+        payment_version=payment.version,
+        attempt_id=attempt.id,
+        provider_payment_id=attempt.provider_payment_id,
+        error_code=attempt.error_code,
+        error_description=attempt.error_description,
+    )
+    await _record(session, payment, event)
+
+
+async def report_intent_closed(session: AsyncSession, payment: Payment) -> None:
+    """Nothing was taken, and no checkout will be handed out: orders may let go."""
+    payment.version += 1
+    event = PaymentIntentClosed(order_id=payment.order_id, payment_id=payment.id, payment_version=payment.version)
+    await _record(session, payment, event)
+
+
+async def report_refund(
+    session: AsyncSession, payment: Payment, refund: Refund, *, attempt: Attempt, totals: tuple[int, int, int]
+) -> None:
+    """Where a refund is now, with what was captured, went back and is on its way over all attempts."""
+    payment.version += 1
+    captured, refunded, pending = totals
+    event = _REFUND_EVENTS[refund.status](
+        order_id=payment.order_id,
+        payment_id=payment.id,
+        payment_version=payment.version,
+        attempt_id=attempt.id,
+        refund_id=refund.id,
+        amount=refund.amount,
+        currency=attempt.currency,
+        reason=refund.reason,
+        captured_total=captured,
+        refunded_total=refunded,
+        pending_total=pending,
+    )
+    await _record(session, payment, event)
+
+
+async def _record(session: AsyncSession, payment: Payment, event: Event) -> None:
+    await session.flush()
+    await record(session, event, subject=payment.id, sequence=payment.version, correlation_id=payment.order_id)
