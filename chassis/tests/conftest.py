@@ -1,5 +1,6 @@
 """A started database with nothing but the chassis's own tables, and a broker, for tests of the mechanism itself."""
 
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -8,9 +9,14 @@ import pytest
 from chassis.database import Database, metadata
 from chassis.ids import new_id
 from chassis.settings import ServiceSettings
-from chassis.testing import Databases
+from chassis.testing import Databases, Harness, ServiceFactory
 from localservers.broker import RunningBroker
 from localservers.rabbitmq import provide_rabbitmq
+
+# The toy is a service like the real ones, which are installed: its migrations are found by the name of its package.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from toy.app import ToySettings, build
 
 
 class ShopSettings(ServiceSettings):
@@ -36,3 +42,10 @@ def broker() -> Iterator[RunningBroker]:
     broker = provide_rabbitmq(Path(__file__).parents[2] / ".cache" / "rabbitmq", private=True)
     yield broker
     broker.close()
+
+
+@pytest.fixture
+async def toy(service_factory: ServiceFactory) -> AsyncIterator[Harness]:
+    """The toy service on an empty database, impatient about locks."""
+    async with service_factory(ToySettings, build, lock_timeout=0.3) as harness:
+        yield harness
