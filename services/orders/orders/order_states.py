@@ -11,9 +11,9 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from chassis.database import db_now
@@ -193,10 +193,18 @@ ATTEMPTS = 10
 """Lost races after which a move is given up; each means that somebody else moved the order."""
 
 
+# One statement object for all, order and items in one round trip: no other is sent as often.
+_ORDER = (
+    select(Order)
+    .where(Order.id == bindparam("order_id"))
+    .options(joinedload(Order.items))
+    .execution_options(populate_existing=True)
+)
+
+
 async def find_order(session: AsyncSession, order_id: UUID) -> Order | None:
     """The order with its items, as it is now."""
-    query = select(Order).where(Order.id == order_id).options(selectinload(Order.items))
-    return await session.scalar(query.execution_options(populate_existing=True))
+    return (await session.execute(_ORDER, {"order_id": order_id})).unique().scalar_one_or_none()
 
 
 async def begin(session: AsyncSession, order: Order, *, actor: Actor) -> None:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.attributes import set_committed_value
 
 from chassis.events import Reader
 from orders.events import RefundReason
@@ -160,7 +161,7 @@ async def _show(session: AsyncSession, order: Order, report: PaymentReport, *, s
     )
     shown = (await session.execute(statement)).scalar_one_or_none()
     if shown is not None:
-        order.payment_status = shown
+        set_committed_value(order, "payment_status", shown)
     return shown is not None
 
 
