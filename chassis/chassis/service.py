@@ -1,10 +1,9 @@
 """One service: what its parts are, how it starts, how it tells whether it is well, and how it ends.
 
 A service's `app.py` hands in routers, subscriptions, jobs and collaborators; everything else is here, so the same
-`Service` runs alone in a process (`main`), several in one (the embedded shop), or inside a test.
+`Service` runs alone in a process (`chassis.command_line`), several in one (the embedded shop), or inside a test.
 """
 
-import argparse
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,21 +21,19 @@ from starlette.routing import Route
 
 from chassis.application import LastResort, make_application
 from chassis.auth import SERVICE, KeySet, ServiceIdentity, TokenVerifier
-from chassis.balancing import BalancedUpstream
-from chassis.clients import HttpUpstream, InternalClient, Upstream, UpstreamRequest, Upstreams
+from chassis.clients import InternalClient, UpstreamRequest, Upstreams
 from chassis.database import Database
 from chassis.events import Bus, Consuming, Event, Subscription
 from chassis.idempotency import forget_old
 from chassis.inbox import INBOX_CLEANUP, Inbox, parked_alarm
 from chassis.jobs import Job, JobOutcome, JobRunner
 from chassis.locks import LockConnection
-from chassis.migrations import is_migrated, migrate
+from chassis.migrations import is_migrated
 from chassis.outbox import OUTBOX_CLEANUP, Relay
 from chassis.problems import Problem
 from chassis.routes import caller_from_token
-from chassis.runner import Listener, run
 from chassis.settings import Role, ServiceSettings
-from chassis.telemetry import Metrics, RequestTelemetry, configure_logging, get_logger, service_name
+from chassis.telemetry import Metrics, RequestTelemetry, get_logger, service_name
 
 
 async def _forget_old_keys(database: Database) -> JobOutcome:
@@ -225,85 +222,3 @@ def _version(name: str) -> str:
 
 
 Build = Callable[[Any, Bus, Upstreams], Service]
-
-
-def http_upstreams(settings: ServiceSettings) -> dict[str, Upstream]:
-    """One upstream for each setting named `<service>_url`, which may list several processes with commas."""
-    names = [name.removesuffix("_url") for name in type(settings).model_fields if name.endswith("_url")]
-    places = {name: getattr(settings, f"{name}_url") for name in names}
-    return {name: _http_upstream(urls.split(",")) for name, urls in places.items() if isinstance(urls, str)}
-
-
-def _http_upstream(urls: Sequence[str]) -> Upstream:
-    if len(urls) == 1:
-        return HttpUpstream(urls[0])
-    return BalancedUpstream([HttpUpstream(url.strip()) for url in urls])
-
-
-def main(
-    settings_class: Callable[[], ServiceSettings],
-    build: Build,
-    commands: Mapping[str, Callable[[Any], Awaitable[None]]] | None = None,
-) -> None:
-    """The command line of a service: serve (default), migrate, openapi, and the service's own commands."""
-    from chassis.rabbitmq import RabbitBus
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument(
-        "command", nargs="?", default="serve", choices=["serve", "migrate", "openapi", *(commands or {})]
-    )
-    command = parser.parse_args().command
-    settings = settings_class()
-    configure_logging(level=settings.log_level)
-    if command == "migrate":
-        asyncio.run(_migrate(settings))
-    elif commands and command in commands:
-        asyncio.run(_awaited(commands[command](settings)))
-    else:
-        bus = RabbitBus(settings.amqp_url.get_secret_value() if settings.amqp_url else "", name=settings.service)
-        upstreams = http_upstreams(settings)
-        service = build(settings, bus, upstreams)
-        if command == "openapi":
-            print(msgspec.json.format(msgspec.json.encode(service.fastapi.openapi()), indent=2).decode())  # noqa: T201 - the command's output
-        else:
-            import uvloop
-
-            uvloop.run(run(Alone(service, bus, upstreams), listeners(service)))
-
-
-class Alone:
-    """A service that has its process, and so its bus and upstreams, to itself."""
-
-    def __init__(self, service: Service, bus: Bus, upstreams: Upstreams) -> None:
-        self._service, self._bus, self._upstreams = service, bus, upstreams
-
-    async def start(self) -> None:
-        """Bus first: the service subscribes to it."""
-        if self._service.works:
-            await self._bus.start()
-        await self._service.start()
-
-    async def stop(self) -> None:
-        """The other way round."""
-        await self._service.stop()
-        await self._bus.stop()
-        for upstream in self._upstreams.values():
-            await upstream.close()
-
-
-async def _awaited(command: Awaitable[None]) -> None:
-    await command
-
-
-async def _migrate(settings: ServiceSettings) -> None:
-    changed = await migrate(settings, settings.service)
-    get_logger().info("migrated" if changed else "nothing to migrate", service=settings.service)
-
-
-def listeners(service: Service) -> list[Listener]:
-    """The management port, and for processes that answer requests the public one."""
-    settings = service.settings
-    management = Listener(service.management, settings.host, settings.management_port, drain=1)
-    if settings.role is Role.WORKER:
-        return [management]
-    return [Listener(service.app, settings.host, settings.port, drain=settings.drain_timeout), management]

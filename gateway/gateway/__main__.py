@@ -2,9 +2,9 @@
 
 import uvloop
 
+from chassis.command_line import http_upstreams
 from chassis.rabbitmq import RabbitBus
 from chassis.runner import run
-from chassis.service import http_upstreams
 from chassis.telemetry import configure_logging
 from gateway.app import Alone, build, listeners
 from gateway.settings import GatewaySettings

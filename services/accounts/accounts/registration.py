@@ -121,6 +121,16 @@ async def ensure_demo_users(database: Database, *, env: str | None = None) -> No
             await _add_demo_user(session, user, password_hash=password_hash)
 
 
+async def seed_command(settings: AccountsSettings) -> None:
+    """`python -m accounts seed`: the demo's users. Raises DemoUsersRefused."""
+    database = Database(settings)
+    await database.start()
+    try:
+        await ensure_demo_users(database, env=settings.env)
+    finally:
+        await database.stop()
+
+
 async def _add_demo_user(session: AsyncSession, demo_user: DemoUser, *, password_hash: str) -> None:
     user = User(
         id=new_id(),

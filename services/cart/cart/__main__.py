@@ -1,7 +1,7 @@
-"""`python -m cart [serve | migrate | openapi]`."""
+"""`python -m cart [serve | migrate | openapi | events …]`."""
 
 from cart.app import build
 from cart.settings import CartSettings
-from chassis.service import main
+from chassis.command_line import main
 
 main(CartSettings, build)

@@ -1,8 +1,8 @@
-"""`python -m catalog [serve | migrate | openapi | seed]`."""
+"""`python -m catalog [serve | migrate | openapi | events … | seed]`."""
 
 from catalog.app import build
 from catalog.demo import seed_command
 from catalog.settings import CatalogSettings
-from chassis.service import main
+from chassis.command_line import main
 
 main(CatalogSettings, build, {"seed": seed_command})

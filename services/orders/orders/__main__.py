@@ -1,6 +1,6 @@
-"""`python -m orders [serve | migrate | openapi]`."""
+"""`python -m orders [serve | migrate | openapi | events …]`."""
 
-from chassis.service import main
+from chassis.command_line import main
 from orders.app import build
 from orders.settings import OrdersSettings
 

@@ -1,6 +1,6 @@
-"""Runs the payments service."""
+"""`python -m payments [serve | migrate | openapi | events …]`."""
 
-from chassis.service import main
+from chassis.command_line import main
 from payments.app import build
 from payments.settings import PaymentsSettings
 
