@@ -4,9 +4,12 @@ Everything here runs in the caller's transaction, under the payment's row lock, 
 may report the same thing at the same moment, in any order and any number of times, and the end is the same.
 """
 
-from sqlalchemy import select
+from datetime import datetime
+
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chassis.database import db_now
 from payments.balances import return_the_rest
 from payments.models import (
     Attempt,
@@ -15,8 +18,6 @@ from payments.models import (
     PaymentStatus,
     ProviderOrder,
     Rank,
-    clock,
-    locked_payment,
     move,
 )
 from payments.provider import ProviderPayment
@@ -62,29 +63,45 @@ async def apply_observation(session: AsyncSession, seen: ProviderPayment, *, sou
 
     Raises UnknownProviderOrder.
     """
-    payment = await _payment_of(session, seen.order_id)
+    payment, now = await _payment_of(session, seen.order_id)
     attempt = await _attempt(session, payment, seen)
     rank = rank_of(seen)
     is_news = rank > attempt.rank
     if is_news:
-        await _take_over(session, attempt, seen)
+        _take_over(attempt, seen, now=now)
+    is_capture = _took_money(seen) and attempt.captured == 0
+    if is_capture:
+        attempt.amount = attempt.captured = seen.amount
+        attempt.currency, attempt.captured_at = seen.currency, now
     attempt.refunds_seen = max(attempt.refunds_seen, seen.amount_refunded)
+    await session.flush()  # first the attempt: what was observed refers to it
     raw = {name: seen.raw[name] for name in _KEPT if name in seen.raw}
     session.add(Observation(attempt_id=attempt.id, source=source, rank=rank, applied=is_news, raw=raw))
-    await session.flush()
-    if _took_money(seen) and attempt.captured == 0:
-        await _capture(session, payment, attempt, seen)
+    if is_capture:
+        await _report_first_capture(session, payment, attempt)
     elif is_news and rank is Rank.FAILED:
         await report_failure(session, payment, attempt)
+    else:
+        await session.flush()
     return attempt
 
 
-async def _payment_of(session: AsyncSession, provider_order_id: str | None) -> Payment:
-    owner = select(ProviderOrder.payment_id).where(ProviderOrder.provider_order_id == provider_order_id)
-    payment_id = await session.scalar(owner)
-    if payment_id is None:
+# One statement object for all: no other is sent as often.
+_PAYMENT = (
+    select(Payment, db_now())
+    .join(ProviderOrder, ProviderOrder.payment_id == Payment.id)
+    .where(ProviderOrder.provider_order_id == bindparam("provider_order_id"))
+    .with_for_update(of=Payment)
+    .execution_options(populate_existing=True)
+)
+
+
+async def _payment_of(session: AsyncSession, provider_order_id: str | None) -> tuple[Payment, datetime]:
+    """The payment, locked and as it is now, and the database's time."""
+    row = (await session.execute(_PAYMENT, {"provider_order_id": provider_order_id})).one_or_none()
+    if row is None:
         raise UnknownProviderOrder(provider_order_id)
-    return await locked_payment(session, payment_id)
+    return row[0], row[1]
 
 
 async def _attempt(session: AsyncSession, payment: Payment, seen: ProviderPayment) -> Attempt:
@@ -104,16 +121,15 @@ async def _attempt(session: AsyncSession, payment: Payment, seen: ProviderPaymen
             refunds_checked=0,
         )
         session.add(attempt)
-        await session.flush()
     return attempt
 
 
-async def _take_over(session: AsyncSession, attempt: Attempt, seen: ProviderPayment) -> None:
+def _take_over(attempt: Attempt, seen: ProviderPayment, *, now: datetime) -> None:
     attempt.rank = rank_of(seen)
     attempt.method = seen.method or attempt.method
     attempt.error_code = seen.error_code
     attempt.error_description = seen.error_description
-    attempt.changed_at = await clock(session)
+    attempt.changed_at = now
     if attempt.captured == 0:
         attempt.amount, attempt.currency = seen.amount, seen.currency
 
@@ -123,11 +139,8 @@ def _took_money(seen: ProviderPayment) -> bool:
     return seen.status == "captured" or (seen.status == "refunded" and seen.captured)
 
 
-async def _capture(session: AsyncSession, payment: Payment, attempt: Attempt, seen: ProviderPayment) -> None:
-    """The first capture settles the payment, and every one is reported once."""
-    attempt.amount = attempt.captured = seen.amount
-    attempt.currency = seen.currency
-    attempt.captured_at = await clock(session)
+async def _report_first_capture(session: AsyncSession, payment: Payment, attempt: Attempt) -> None:
+    """The first captured attempt settles the payment, and the capture of every attempt is reported once."""
     if payment.status is not PaymentStatus.SETTLED:
         await move(session, payment, PaymentStatus.SETTLED, cause=f"captured {attempt.provider_payment_id}")
     await report_capture(session, payment, attempt)

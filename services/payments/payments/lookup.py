@@ -40,10 +40,10 @@ async def payment_of_order(session: AsyncSession, order_id: UUID, *, user_id: UU
 
 async def describe(session: AsyncSession, payment: Payment, settings: PaymentsSettings) -> PaymentAnswer:
     """The payment with its attempts, refunds and, while it can be paid, what checkout.js needs."""
-    captured, refunded, _pending = await totals(session, payment)
-    attempts = await session.scalars(
-        select(Attempt).where(Attempt.payment_id == payment.id).order_by(Attempt.first_seen_at, Attempt.id)
-    )
+    found = select(Attempt).where(Attempt.payment_id == payment.id).order_by(Attempt.first_seen_at, Attempt.id)
+    attempts = (await session.scalars(found)).all()
+    # Nothing can have been captured or refunded before the first attempt, which is when most checkouts are read.
+    captured, refunded, _pending = await totals(session, payment) if attempts else (0, 0, 0)
     return PaymentAnswer(
         id=payment.id,
         order_id=payment.order_id,
@@ -54,7 +54,7 @@ async def describe(session: AsyncSession, payment: Payment, settings: PaymentsSe
         provider="razorpay",
         checkout=await _checkout(session, payment, settings),
         attempts=[_attempt(attempt) for attempt in attempts],
-        refunds=await describe_refunds(session, payment),
+        refunds=await describe_refunds(session, payment) if attempts else [],
     )
 
 

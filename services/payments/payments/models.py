@@ -12,7 +12,19 @@ from enum import IntEnum, StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Enum, ForeignKey, Index, LargeBinary, Text, select, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Text,
+    bindparam,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -265,10 +277,17 @@ async def clock(session: AsyncSession) -> datetime:
     return now
 
 
+_LOCKED_PAYMENT = (
+    select(Payment)
+    .where(Payment.id == bindparam("payment_id"))
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
+
+
 async def locked_payment(session: AsyncSession, payment_id: UUID) -> Payment:
     """The payment, locked and as it is now."""
-    found = select(Payment).where(Payment.id == payment_id).with_for_update().execution_options(populate_existing=True)
-    return (await session.scalars(found)).one()
+    return (await session.scalars(_LOCKED_PAYMENT, {"payment_id": payment_id})).one()
 
 
 async def locked_attempt(session: AsyncSession, attempt_id: UUID) -> tuple[Payment, Attempt] | None:

@@ -11,12 +11,13 @@ The claim on the stored webhook comes before the payment's row lock; nobody who 
 import asyncio
 import hashlib
 import hmac
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -33,7 +34,7 @@ MAX_BODY = 256 * 1024
 GIVE_UP_AFTER = 60
 """Tries, the later ones an hour apart, before a webhook for an unknown order is left to people."""
 
-AT_ONCE = 4
+AT_ONCE = 2
 """Webhooks applied at the same time, so that a burst of them leaves connections for requests."""
 
 ApplyEntity = Callable[[AsyncSession, Any], Awaitable[None]]
@@ -90,30 +91,38 @@ class Processing:
 
     async def _process(self, event_id: str) -> None:
         try:
-            async with self._turns, self.database.transaction() as session:
-                taken = select(WebhookEvent).where(WebhookEvent.id == event_id, WebhookEvent.processed_at.is_(None))
-                event = await session.scalar(taken.with_for_update(skip_locked=True))
-                if event is not None:
-                    await self._attempt(session, event)
+            async with self._turns:
+                await self._attempt(event_id)
         except Exception as error:  # noqa: BLE001 - it stays stored as it was, and its turn comes again
             get_logger().warning("webhook not processed", event_id=event_id, error=repr(error))
 
-    async def _attempt(self, session: AsyncSession, event: WebhookEvent) -> None:
+    async def _attempt(self, event_id: str) -> None:
         try:
-            async with session.begin_nested():
-                event.outcome = await self._apply(session, event.body)
+            async with self.database.transaction() as session:
+                event = await _taken(session, event_id)
+                if event is not None:
+                    event.outcome = await self._apply(session, event.body)
+                    event.processed_at = db_now()
         except UnknownProviderOrder:
-            event.outcome = "unknown order"
-            if event.tries < GIVE_UP_AFTER:
-                await _postpone(session, event)
-                return
-            get_logger().error("webhook for an unknown order", event_id=event.id)
+            await self._postpone(event_id, outcome="unknown order", give_up_after=GIVE_UP_AFTER)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one must not make it come every second
-            get_logger().error("webhook failed", event_id=event.id, error=repr(error))
-            event.outcome = "failed"
-            await _postpone(session, event)
-            return
-        event.processed_at = await clock(session)
+            get_logger().error("webhook failed", event_id=event_id, error=repr(error))
+            await self._postpone(event_id, outcome="failed")
+
+    async def _postpone(self, event_id: str, *, outcome: str, give_up_after: float = math.inf) -> None:
+        """What was begun for it is rolled back by now; its next turn comes later than the last one did."""
+        async with self.database.transaction() as session:
+            event = await _taken(session, event_id)
+            if event is None:
+                return
+            event.outcome = outcome
+            if event.tries >= give_up_after:
+                event.processed_at = db_now()
+                get_logger().error("webhook for an unknown order", event_id=event_id)
+                return
+            event.tries += 1
+            pause = min(timedelta(seconds=2 ** min(event.tries, 12)), timedelta(hours=1))
+            event.next_try_at = await clock(session) + pause
 
     async def _apply(self, session: AsyncSession, body: bytes) -> str:
         """Payment first: a refund belongs to an attempt, which this webhook may be the first to tell of."""
@@ -133,6 +142,13 @@ class Processing:
         return "applied" if entities else "not for us"
 
 
-async def _postpone(session: AsyncSession, event: WebhookEvent) -> None:
-    event.tries += 1
-    event.next_try_at = await clock(session) + min(timedelta(seconds=2 ** min(event.tries, 12)), timedelta(hours=1))
+_TAKE = (
+    select(WebhookEvent)
+    .where(WebhookEvent.id == bindparam("event_id"), WebhookEvent.processed_at.is_(None))
+    .with_for_update(skip_locked=True)
+)
+
+
+async def _taken(session: AsyncSession, event_id: str) -> WebhookEvent | None:
+    """The stored webhook, locked; None when somebody else is at it, or was."""
+    return (await session.execute(_TAKE, {"event_id": event_id})).scalar_one_or_none()
