@@ -1,11 +1,10 @@
 """`make run`, `make reset` and `make seed`."""
 
 import argparse
-import os
-import socket
 import sys
 import time
 
+from embedded.doors import PortRefused, ports_from_environment
 from embedded.home import Home, NotOurFolder, ShopIsOpen
 
 
@@ -27,7 +26,7 @@ def main() -> int:
 
             return seed(home, arguments.size)
         return _run(home, started)
-    except (NotOurFolder, ShopIsOpen) as refusal:
+    except (NotOurFolder, PortRefused, ShopIsOpen) as refusal:
         return _refuse(str(refusal))
 
 
@@ -37,30 +36,12 @@ def _reset(home: Home) -> int:
 
 
 def _run(home: Home, started: float) -> int:
-    ports = {}
-    for name, default in (("PORT", 8000), ("SIMULATOR_PORT", 8090)):
-        text = os.environ.get(name) or str(default)
-        if not text.isdecimal() or not 0 < int(text) < 65536:
-            return _refuse(f"{name} is {text!r}; set it to a port number from 1 to 65535.")
-        ports[name] = int(text)
-        if not _is_free(ports[name]):
-            other = ports[name] + 1000
-            return _refuse(f"Port {text} is in use. Stop what runs there, or choose another: make run {name}={other}")
+    ports = ports_from_environment()
     home.prepare()
     from embedded.opening import open_shop
 
     with home.alone():
         return open_shop(home, port=ports["PORT"], simulator_port=ports["SIMULATOR_PORT"], started=started)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _refuse(why: str) -> int:

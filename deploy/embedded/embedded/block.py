@@ -14,6 +14,8 @@ class Opening:
     data: Path
     log: Path
     seconds: float
+    afresh: str = "make reset"
+    """How to begin anew."""
     password: str = "haat-demo-2026"  # noqa: S105 - the documented password of the demo users
 
 
@@ -27,6 +29,7 @@ def block(opening: Opening) -> str:
         ("SECONDS", f"{opening.seconds:.1f}"),
         ("DATA", str(opening.data)),
         ("LOG", str(opening.log)),
+        ("AFRESH", opening.afresh),
     ):
         text = text.replace(f"@{name}@", value)
     return text

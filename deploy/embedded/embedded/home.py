@@ -38,9 +38,9 @@ class Home:
     path: Path
 
     @classmethod
-    def from_environment(cls) -> Self:
-        """`HAAT_DATA`, or `.haat` in the current folder."""
-        return cls(Path(os.environ.get("HAAT_DATA") or ".haat").expanduser().absolute())
+    def from_environment(cls, *, default: str = ".haat") -> Self:
+        """`HAAT_DATA`, or the default folder in the current one."""
+        return cls(Path(os.environ.get("HAAT_DATA") or default).expanduser().absolute())
 
     @property
     def postgres(self) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from embedded.block import Opening, block
+from embedded.databases import POSTGRES_SETTINGS, prepare_databases
 from embedded.home import SERVICES, Home, Secrets
 from embedded.simulator import Simulator, SimulatorDidNotStart
 from localservers.postgres import PostgresServer, PostgresServerError
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 DRAIN = 2.0
 """Seconds that requests under way get after Ctrl-C."""
-
-POSTGRES_SETTINGS = {"max_connections": "200", "shared_buffers": "128MB"}
-EXTENSIONS = {"catalog": ("pg_trgm", "unaccent")}
 
 
 def open_shop(home: Home, *, port: int, simulator_port: int, started: float) -> int:
@@ -109,7 +107,7 @@ async def _serve(premises: Premises, shop_class: "type[Shop]", *, port: int, on_
     from chassis.runner import Listener, run
     from gateway.protocol import GatewayProtocol
 
-    await prepare_databases(premises)
+    await prepare_databases(premises.home, premises.server, names=(*SERVICES, "bus"))
     bus = InProcessBus(premises.database_url("bus"))
     shop = shop_class(
         secrets=premises.secrets,
@@ -122,21 +120,6 @@ async def _serve(premises: Premises, shop_class: "type[Shop]", *, port: int, on_
     await asyncio.to_thread(premises.simulator.wait_ready)
     listener = Listener(shop.gateway.app, "127.0.0.1", port, drain=DRAIN, http=GatewayProtocol)
     await run(shop, [listener], on_ready=on_ready)
-
-
-async def prepare_databases(premises: Premises) -> None:
-    """Five databases and five roles that cannot enter each other's, and a sixth for the bus; once per data folder."""
-    done = premises.home.path / "databases-created"
-    if done.exists():
-        return
-    for name in (*SERVICES, "bus"):
-        await premises.server.create_role_and_database(
-            name,
-            role=name,
-            password=premises.secrets.database_passwords[name],
-            extensions=EXTENSIONS.get(name, ()),
-        )
-    done.touch()
 
 
 async def migrate_and_fill(shop: "Shop") -> None:

@@ -13,7 +13,7 @@ def seed(home: Home, size: int) -> int:
     if not (home.path / "databases-created").exists():
         print("There is no shop yet; open it once with `make run`, stop it, and repeat.", file=sys.stderr)
         return 1
-    from embedded.opening import POSTGRES_SETTINGS
+    from embedded.databases import POSTGRES_SETTINGS
 
     began = time.monotonic()
     with home.alone():

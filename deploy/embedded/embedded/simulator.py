@@ -39,10 +39,10 @@ class Simulator:
         """Where Razorpay's API and the checkout page are."""
         return f"http://127.0.0.1:{self.port}"
 
-    def launch(self) -> None:
-        """Begin the start; a session of its own keeps Ctrl-C away until the requests under way are done."""
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("SIMULATOR_")},
+    @property
+    def variables(self) -> dict[str, str]:
+        """What its process is told."""
+        return {
             "SIMULATOR_HOST": "127.0.0.1",
             "SIMULATOR_PORT": str(self.port),
             "SIMULATOR_DATA": str(self.data),
@@ -53,10 +53,14 @@ class Simulator:
             "SIMULATOR_PUBLIC_URL": self.url,
             "SIMULATOR_RETURN_URL": self.return_url,
         }
+
+    def launch(self) -> None:
+        """Begin the start; a session of its own keeps Ctrl-C away until the requests under way are done."""
+        others = {name: value for name, value in os.environ.items() if not name.startswith("SIMULATOR_")}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "razorpay_simulator"],
-                env=environment,
+                env={**others, **self.variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

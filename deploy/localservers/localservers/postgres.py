@@ -94,6 +94,10 @@ class PostgresServer:
         return self._process.pid if self._process else None
 
     @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def admin_url(self) -> str:
         return self.url("postgres", user=SUPERUSER, password=self._password)
 

@@ -28,16 +28,16 @@ class BrokerCommandFailed(Exception):
         super().__init__(f"rabbitmqctl {' '.join(command)} failed: {printed.strip()}")
 
 
-def start_node(programs: RabbitPrograms) -> RunningBroker:
+def start_node(programs: RabbitPrograms, *, data: Path | None = None, definitions: Path | None = None) -> "LocalNode":
     """A node on ports chosen now; chosen again when another program was quicker."""
     require_main_thread()
     for _ in range(_LAUNCHES - 1):
         with suppress(BrokerUnavailable):
-            return _started(LocalNode(programs))
-    return _started(LocalNode(programs))
+            return _started(LocalNode(programs, data=data, definitions=definitions))
+    return _started(LocalNode(programs, data=data, definitions=definitions))
 
 
-def _started(node: "LocalNode") -> RunningBroker:
+def _started(node: "LocalNode") -> "LocalNode":
     try:
         node.restart()
     except BaseException:
@@ -47,8 +47,15 @@ def _started(node: "LocalNode") -> RunningBroker:
 
 
 class LocalNode(RunningBroker):
-    def __init__(self, programs: RabbitPrograms) -> None:
+    """`data` outlives the node; `definitions` is a file of users, queues and bindings that it has before it listens."""
+
+    def __init__(self, programs: RabbitPrograms, *, data: Path | None = None, definitions: Path | None = None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="haat-rabbitmq-"))
+        if data is not None:
+            data.mkdir(parents=True, exist_ok=True)
+            (self._folder / "mnesia").symlink_to(data.absolute())
+        if definitions is not None:
+            (self._folder / "definitions.json").symlink_to(definitions.absolute())
         self._programs = programs.reached_by(self._folder / "programs")
         self._port, self._distribution_port, self._epmd_port = free_port(), free_port(), free_port()
         self._ctl_port = _free_range(_CTL_PORTS)
@@ -66,6 +73,16 @@ class LocalNode(RunningBroker):
         self._await(lambda: not is_free(self._epmd_port), what="epmd")
         self._server = self._spawn([str(self._programs.sbin / "rabbitmq-server")], dying_by=SIGTERM)
         self._await(lambda: answers_amqp(self._port), what="RabbitMQ")
+
+    @property
+    def is_running(self) -> bool:
+        return self._server is not None and self._server.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        with suppress(FileNotFoundError, ValueError):
+            return int((self._folder / "pid").read_text())
+        return None
 
     def stop(self) -> None:
         self._signal(SIGCONT)
@@ -112,8 +129,9 @@ class LocalNode(RunningBroker):
 
     def _signal(self, signal: Signals) -> None:
         """To the virtual machine itself: the shell around it would answer a stop with a shutdown."""
-        with suppress(FileNotFoundError, ProcessLookupError, ValueError):
-            os.kill(int((self._folder / "pid").read_text()), signal)
+        if (pid := self.pid) is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal)
 
     def _wait_for_the_end(self) -> None:
         if self._server is not None:
@@ -144,6 +162,7 @@ class LocalNode(RunningBroker):
     def _write_configuration(self) -> None:
         (self._folder / "home").mkdir(mode=0o700)
         (self._folder / "enabled_plugins").write_text("[].\n")
+        definitions = self._folder / "definitions.json"
         (self._folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self._port}\n"
             f"default_user = {_USER}\n"
@@ -151,7 +170,7 @@ class LocalNode(RunningBroker):
             "disk_free_limit.absolute = 50MB\n"
             "vm_memory_high_watermark.absolute = 512MB\n"
             "log.console = true\n"
-            "log.console.level = warning\n"
+            "log.console.level = warning\n" + (f"load_definitions = {definitions}\n" if definitions.exists() else "")
         )
 
     def _environment(self) -> dict[str, str]:
