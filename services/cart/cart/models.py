@@ -14,10 +14,12 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    FetchedValue,
     ForeignKey,
     Index,
     SmallInteger,
     UniqueConstraint,
+    bindparam,
     column,
     select,
     table,
@@ -69,7 +71,9 @@ class Cart(Base):
     capped: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
     """What that merge could not take over whole, for whoever asks with the dead token."""
     created_at: Mapped[datetime] = mapped_column(Moment, server_default=text("clock_timestamp()"))
-    updated_at: Mapped[datetime] = mapped_column(Moment, server_default=text("clock_timestamp()"))
+    updated_at: Mapped[datetime] = mapped_column(
+        Moment, server_default=text("clock_timestamp()"), onupdate=db_now(), server_onupdate=FetchedValue()
+    )
 
 
 class CartItem(Base):
@@ -216,24 +220,32 @@ class LockedCart:
     def mark_changed(self) -> None:
         """Let the version rise: the items are not what they were."""
         self.cart.version += 1
-        self.cart.updated_at = db_now()
+
+
+# One statement object each for all: building it and its cache key would cost as much as sending it.
+_GUEST_CART = select(Cart).where(Cart.token_hash == bindparam("hash"), Cart.merged_into.is_(None)).with_for_update()
+_USER_CART = select(Cart).where(Cart.user_id == bindparam("user_id")).with_for_update()
+_ITEMS = (
+    select(CartItem, *OFFERS.c)
+    .join(OFFERS, OFFERS.c.variant_id == CartItem.variant_id)
+    .where(CartItem.cart_id == bindparam("cart_id"))
+    .order_by(CartItem.id)
+)
 
 
 async def lock_guest_cart(session: AsyncSession, token_hash: str) -> LockedCart | None:
     """The cart of a live guest token; none when the token is unknown or dead."""
-    wanted = select(Cart).where(Cart.token_hash == token_hash, Cart.merged_into.is_(None)).with_for_update()
-    cart = (await session.execute(wanted)).scalar_one_or_none()
+    cart = (await session.execute(_GUEST_CART, {"hash": token_hash})).scalar_one_or_none()
     return None if cart is None else await _with_items(session, cart)
 
 
 async def lock_user_cart(session: AsyncSession, user_id: UUID) -> LockedCart:
     """The user's one cart, made at the first need of it."""
-    wanted = select(Cart).where(Cart.user_id == user_id).with_for_update()
-    cart = (await session.execute(wanted)).scalar_one_or_none()
+    cart = (await session.execute(_USER_CART, {"user_id": user_id})).scalar_one_or_none()
     if cart is None:
         newcomer = insert(Cart).values(id=new_id(), user_id=user_id, version=0)
         await session.execute(newcomer.on_conflict_do_nothing(index_elements=[Cart.user_id]))
-        cart = (await session.execute(wanted)).scalar_one()
+        cart = (await session.execute(_USER_CART, {"user_id": user_id})).scalar_one()
     return await _with_items(session, cart)
 
 
@@ -246,12 +258,7 @@ def new_guest_cart(session: AsyncSession, token_hash: str) -> LockedCart:
 
 async def _with_items(session: AsyncSession, cart: Cart) -> LockedCart:
     # A statement of its own: joined to the locking one, it would show the items as they were before the wait.
-    found = await session.execute(
-        select(CartItem, *OFFERS.c)
-        .join(OFFERS, OFFERS.c.variant_id == CartItem.variant_id)
-        .where(CartItem.cart_id == cart.id)
-        .order_by(CartItem.id)
-    )
+    found = await session.execute(_ITEMS, {"cart_id": cart.id})
     rows = [(item, Offer(*offer)) for item, *offer in found]
     items = {item.variant_id: item for item, _ in rows}
     return LockedCart(session, cart, items, {offer.variant_id: offer for _, offer in rows})
