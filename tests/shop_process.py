@@ -118,7 +118,7 @@ class ShopProcess:
             raise AssertionError(f"The shop did not close within {CLOSES_WITHIN} s of {with_signal.name}.") from None
         finally:
             self._process = None
-        assert not self.processes(), f"Left behind: {self.processes()}"
+        soon(lambda: not self.processes(), what=f"The end of every process on {self.data}", within=1)
         return status
 
     def kill(self) -> None:

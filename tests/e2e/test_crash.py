@@ -13,7 +13,7 @@ import pytest
 
 from tests.books import opened_books, quiet
 from tests.invariants import violations
-from tests.patience import NeverHappened
+from tests.patience import NeverHappened, soon
 from tests.shop import Shop
 from tests.shop_process import ShopProcess
 from tests.shopper import Shopper
@@ -23,7 +23,11 @@ pytestmark = pytest.mark.slow
 KILLS = 3
 SHOPPERS = 4
 
-SOON_TIDY = {"CATALOG_ORPHAN_HOLD_AFTER": "3", "PAYMENTS_CREATE_LEASE": "3"}
+SOON_TIDY = {
+    "CATALOG_ORPHAN_HOLD_AFTER": "3",
+    "PAYMENTS_CREATE_LEASE": "5",
+    "PAYMENTS_PROVIDER_TIMEOUT": "2",
+}
 """What a crash cut off is cleared up after seconds; in a shop for people it has minutes."""
 
 
@@ -121,10 +125,31 @@ def test_ctrl_c_and_sigterm_end_it_in_time(process: ShopProcess) -> None:
     assert process.complaints == ""
 
 
-def test_ctrl_c_while_it_is_still_starting(process: ShopProcess) -> None:
+@pytest.mark.parametrize("programs", [1, 3, 7])
+def test_ctrl_c_while_it_is_still_starting(process: ShopProcess, programs: int) -> None:
+    """Whatever runs already; no trace is thrown at the person who changed their mind."""
     assert not process.is_open
     process.launch()
+    soon(lambda: len(process.processes()) > programs, what=f"The start of {programs} more programs")
     process.close(signal.SIGINT)
+    assert "Traceback" not in process.complaints
+    assert "Haat is open" not in process.printed
+
+
+def test_a_first_start_that_was_killed_is_done_again(tmp_path: Path) -> None:
+    """Half-made databases are no obstacle."""
+    process = ShopProcess(tmp_path)
+    try:
+        for made in ("postgres/cluster", "databases-created"):
+            process.launch()
+            soon((process.data / made).exists, what=f"{made} of a first start", within=60)
+            process.kill()
+        process.open()
+        answer = httpx.get(f"{process.gateway}/api/v1/products")
+        assert len(answer.json()["items"]) == 50
+        process.close()
+    finally:
+        process.kill()
 
 
 @pytest.mark.parametrize("variable", ["PORT", "SIMULATOR_PORT"])
