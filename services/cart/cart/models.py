@@ -210,8 +210,13 @@ class LockedCart:
 
     def adopt(self, item: CartItem, *, source: "LockedCart") -> None:
         """Move an item, with its id, from another locked cart that holds a variant this one does not."""
-        del source.items[item.variant_id]
         self.offers[item.variant_id] = source.offers[item.variant_id]
+        if item.variant_id in self._removed:
+            # Until the flush the removed row still stands, and allows no second one of its variant: it comes back.
+            source.remove(item)
+            self.put(item.variant_id, item.quantity, seen_price=item.seen_price)
+            return
+        del source.items[item.variant_id]
         source.mark_changed()
         item.cart_id = self.cart.id
         self.items[item.variant_id] = item

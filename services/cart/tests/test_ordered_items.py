@@ -83,6 +83,17 @@ async def test_checkout_merges_the_guests_cart(shop: "Shop") -> None:
     assert await guest.quantities() == {}
 
 
+async def test_guests_item_comes_in_where_an_order_took_the_same_variant_a_moment_ago(shop: "Shop") -> None:
+    """The order's event is under way: one call takes the user's lamps out and the guest's in."""
+    user, guest, lamp = shop.user(), shop.guest(), shop.catalog.offer()
+    await user.add(lamp, 2)
+    await guest.add(lamp, 3)
+    answer = await _checkout(shop, user, Order(shop, user, {lamp: 2}).named(), guest=guest)
+    assert (answer["items"], answer["taken_by"]) == ([{"variant_id": lamp, "quantity": 3}], None)
+    assert await user.quantities() == {lamp: 3}
+    assert await guest.quantities() == {}
+
+
 async def test_checkout_applies_an_order_whose_event_is_under_way(shop: "Shop") -> None:
     user, lamp, bowl = shop.user(), shop.catalog.offer(), shop.catalog.offer()
     await user.add(lamp, 2)
