@@ -14,7 +14,7 @@ Each function returns whether anything changed.
 
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -42,8 +42,10 @@ class PaymentCaptured(PaymentReport):
     currency: str
 
 
-class PaymentFailed(PaymentReport):
+class PaymentFailed(Reader):
     """An attempt took no money."""
+
+    order_id: UUID
 
 
 class IntentClosed(Reader):
@@ -61,6 +63,8 @@ class RefundReport(PaymentReport):
 
 async def on_payment_captured(session: AsyncSession, captured: PaymentCaptured) -> bool:
     """T3, T5, T6, T11 or T12, whichever the order's state and the amount call for."""
+    if await _pays_another_order(session, captured):
+        return False
     order, step = await advance(session, captured.order_id, lambda order: decide_capture(order, captured))
     if order is None:
         return False
@@ -69,6 +73,16 @@ async def on_payment_captured(session: AsyncSession, captured: PaymentCaptured) 
         await hold_for_review(session, order, why="captured amount or currency differs from the order's")
     await _review_when_refunded(session, order)
     return step is not None or shown
+
+
+async def _pays_another_order(session: AsyncSession, captured: PaymentCaptured) -> bool:
+    """Whether the money is spent already: then it neither pays this order too nor goes back, and a person must look."""
+    paid = select(Order.id).where(Order.paying_attempt_id == captured.attempt_id, Order.id != captured.order_id)
+    if await session.scalar(paid) is None:
+        return False
+    if order := await find_order(session, captured.order_id):
+        await hold_for_review(session, order, why="captured by an attempt that pays another order")
+    return True
 
 
 def decide_capture(order: Order, captured: PaymentCaptured) -> Step | None:
@@ -100,10 +114,9 @@ def _give_back(order: Order, attempt_id: UUID, trigger: Trigger, reason: RefundR
     return Step(move=move, attempt_id=attempt_id, refund_reason=reason, changes={"returned_attempts": returned})
 
 
-async def on_payment_failed(session: AsyncSession, failed: PaymentFailed) -> bool:
-    """Another attempt may follow until the order closes."""
-    order = await find_order(session, failed.order_id)
-    return order is not None and await _show(session, order, failed, status=order.payment_status)
+async def on_payment_failed(_session: AsyncSession, _failed: PaymentFailed) -> bool:
+    """Another attempt may follow until the order closes, or one before it has paid: a failure changes no sum."""
+    return False
 
 
 async def on_intent_closed(session: AsyncSession, closed: IntentClosed) -> bool:

@@ -116,12 +116,21 @@ async def test_capture_and_cancel_at_the_same_time_end_cancelled_with_the_money_
         assert (await refunds(shop))[-1] == (attempt_id, "cancelled")
 
 
-async def test_one_attempt_cannot_pay_two_orders(shop: "Shop") -> None:
+@pytest.mark.parametrize("reported", [{}, {"amount": 1}])
+async def test_attempt_that_pays_one_order_does_nothing_to_another_but_call_for_a_person(
+    shop: "Shop", reported: dict[str, Any]
+) -> None:
     first, second = await shop.shopper().placed(), await shop.shopper().placed()
     attempt_id = await shop.capture(first)
-    with pytest.raises(Exception, match="uq_orders_paying_attempt_id"):
-        await shop.capture(second, attempt_id=attempt_id)
-    assert (await shop.row(second["id"]))["status"] == "awaiting_payment"
+    told = await shop.told()
+    await shop.capture(second, attempt_id=attempt_id, **reported)
+    assert await shop.told() == told
+    row = await shop.row(second["id"])
+    assert (row["status"], row["payment_status"], row["needs_review"]) == ("awaiting_payment", "unpaid", True)
+    exposition = shop.harness.service.metrics.exposition().decode()
+    assert 'orders_events_without_effect_total{type="payment.captured.v1"} 1.0' in exposition
+    await shop.capture(second)
+    assert (await shop.row(second["id"]))["status"] == "paid"
 
 
 async def test_failed_attempt_leaves_the_order_payable(shop: "Shop") -> None:
@@ -183,6 +192,18 @@ async def test_cancelled_order_refunded_in_full_is_as_it_should_be(shop: "Shop")
     await shop.refund("processed", order, version=3, refunded=50_000)
     row = await shop.row(order["id"])
     assert (row["payment_status"], row["needs_review"]) == ("refunded", False)
+
+
+@pytest.mark.parametrize("first", ["failure", "capture"])
+async def test_failure_told_after_the_capture_leaves_the_order_shown_as_paid(shop: "Shop", first: str) -> None:
+    """Two tabs: one attempt took the money, a later one failed; the news comes in any order."""
+    order = await shop.shopper().placed()
+    if first == "failure":
+        await shop.tell("payment.failed.v1", order, payment_version=3, attempt_id=str(new_id()))
+    await shop.capture(order, payment_version=2)
+    if first == "capture":
+        await shop.tell("payment.failed.v1", order, payment_version=3, attempt_id=str(new_id()))
+    assert (await shop.row(order["id"]))["payment_status"] == "paid"
 
 
 async def test_event_that_changes_nothing_is_counted(shop: "Shop") -> None:
