@@ -63,6 +63,8 @@ class LockConnection:
             server_settings={
                 "application_name": self._name,
                 "timezone": "UTC",
+                # What the relay notes here is that an event is out; forgotten in a crash, the event goes out again.
+                "synchronous_commit": "off",
                 # A process that vanished without closing must not keep its locks for hours.
                 "tcp_keepalives_idle": "10",
                 "tcp_keepalives_interval": "5",
