@@ -115,10 +115,10 @@ async def test_a_cursor_goes_on_where_the_page_ended(toy: Harness) -> None:
 async def test_refusals_come_in_their_order(toy: Harness) -> None:
     """Who calls, then the format, then the size, then the content."""
     bad = b"{" + b" " * 70_000
-    everything = {"content": bad, "headers": {"content-type": "text/plain"}}
-    assert refusal(await toy.client.post("/api/v1/mistake", **everything), 401)["code"] == "token_missing"
-    customer = {"content-type": "text/plain", **toy.as_user()}
-    answer = await toy.client.post("/api/v1/mistake", content=bad, headers=customer)
+    plain = {"content-type": "text/plain"}
+    answer = await toy.client.post("/api/v1/mistake", content=bad, headers=plain)
+    assert refusal(answer, 401)["code"] == "token_missing"
+    answer = await toy.client.post("/api/v1/mistake", content=bad, headers={**plain, **toy.as_user()})
     assert refusal(answer, 403)["code"] == "role_required"
     assert refusal(await post(toy, bad, kind="text/plain"), 415)["code"] == "unsupported_media_type"
     assert refusal(await post(toy, bad), 413)["code"] == "body_too_large"
@@ -177,7 +177,7 @@ async def test_a_mistake_is_a_500_that_tells_the_client_nothing(
 
 @pytest.mark.parametrize("sent", ["", "a b", "ä", "x" * 65])
 async def test_an_id_that_does_not_fit_is_replaced(toy: Harness, sent: str) -> None:
-    answer = await toy.client.get(THINGS, headers={"x-request-id": sent.encode()})
+    answer = await toy.client.get(THINGS, headers={b"x-request-id": sent.encode()})
     assert answer.headers["x-request-id"] not in ("", sent)
 
 

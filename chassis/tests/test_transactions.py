@@ -53,9 +53,7 @@ async def test_the_answer_leaves_after_the_commit(toy: Harness) -> None:
 
 
 async def test_a_handler_that_is_cancelled_leaves_nothing(toy: Harness) -> None:
-    making = asyncio.create_task(
-        toy.client.post(f"{THINGS}/slowly", json={"name": "a"}, headers=toy.as_user())  # type: ignore[arg-type]  # httpx declares a Coroutine
-    )
+    making = asyncio.create_task(toy.client.post(f"{THINGS}/slowly", json={"name": "a"}, headers=toy.as_user()))
     await stage(toy).reached.wait()
     making.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -113,9 +111,7 @@ async def test_one_of_a_deadlock_is_busy_and_the_other_done(service_factory: Ser
 async def test_no_connection_left_is_503_within_seconds(service_factory: ServiceFactory) -> None:
     async with service_factory(ToySettings, build, db_pool_size=1, db_max_overflow=0) as toy:
         headers = toy.as_user()
-        slow = asyncio.create_task(
-            toy.client.post(f"{THINGS}/slowly", json={"name": "a"}, headers=headers)  # type: ignore[arg-type]  # as above
-        )
+        slow = asyncio.create_task(toy.client.post(f"{THINGS}/slowly", json={"name": "a"}, headers=headers))
         await stage(toy).reached.wait()
         async with asyncio.timeout(6):
             answer = await toy.client.post(THINGS, json={"name": "b"}, headers=headers)
