@@ -169,12 +169,14 @@ async def _show(session: AsyncSession, order: Order, report: PaymentReport, *, s
         update(Order)
         .where(Order.id == order.id, Order.payment_version < report.payment_version)
         .values(payment_status=status, payment_version=report.payment_version)
-        .returning(Order.payment_status)
+        .returning(Order.payment_status, Order.status)
         .execution_options(synchronize_session=False)
     )
-    shown = (await session.execute(statement)).scalar_one_or_none()
+    shown = (await session.execute(statement)).one_or_none()
     if shown is not None:
-        set_committed_value(order, "payment_status", shown)
+        # The status too: the update may have waited for a move that the order was read before.
+        for name, value in shown._mapping.items():  # noqa: SLF001 - the documented name of a row's mapping
+            set_committed_value(order, name, value)
     return shown is not None
 
 

@@ -3,7 +3,9 @@
 import asyncio
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
+import asyncpg
 import pytest
 
 from chassis.ids import new_id
@@ -182,6 +184,28 @@ async def test_paid_order_refunded_in_full_calls_for_a_person_and_is_not_sent(sh
     assert (row["status"], row["payment_status"], row["needs_review"]) == ("paid", "refunded", True)
     response = await shop.staff("POST", f"/{order['id']}/ship", json={"carrier": "Bluedart", "tracking": "1"})
     assert (response.status_code, response.json()["code"]) == (409, "not_ready")
+
+
+async def test_refund_in_full_heard_while_the_capture_is_being_written_calls_for_a_person(shop: "Shop") -> None:
+    """The refund read the order before the capture paid it, and writes after."""
+    order = await shop.shopper().placed(price=50_000)
+    capture = await asyncpg.connect(shop.harness.database.url)
+    try:
+        paying = capture.transaction()
+        await paying.start()
+        await capture.execute(
+            "UPDATE orders SET status = 'paid', paying_attempt_id = $1, payment_status = 'paid', payment_version = 1"
+            " WHERE id = $2",
+            new_id(), UUID(order["id"]),
+        )  # fmt: skip
+        refund = asyncio.create_task(shop.refund("processed", order, version=3, refunded=50_000))
+        await shop.until_somebody_waits_for_a_lock()
+        await paying.commit()
+        await refund
+    finally:
+        await capture.close()
+    row = await shop.row(order["id"])
+    assert (row["status"], row["payment_status"], row["needs_review"]) == ("paid", "refunded", True)
 
 
 async def test_cancelled_order_refunded_in_full_is_as_it_should_be(shop: "Shop") -> None:
