@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+from asyncpg.pool import PoolAcquireContext
 from sqlalchemy import MetaData, event, func, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -87,6 +88,16 @@ def _refuse_closed(connection: DBAPIConnection, _record: Any, _proxy: Any) -> No
         raise DisconnectionError
 
 
+class _ReadPool(asyncpg.Pool):
+    """Refuses after POOL_TIMEOUT where asyncpg would let requests wait without end."""
+
+    def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext:
+        # A time-out costs a task of its own, so it is set only when somebody has to wait.
+        if timeout is None and self.get_size() == self.get_max_size() and not self.get_idle_size():
+            timeout = POOL_TIMEOUT
+        return super().acquire(timeout=timeout)
+
+
 class Database:
     """The connections of one service."""
 
@@ -149,10 +160,14 @@ class Database:
         }
 
     async def _read_pool(self, url: str) -> asyncpg.Pool:
-        return await asyncpg.create_pool(
+        return await _ReadPool(
             plain_url(url),
             min_size=0,
             max_size=self._settings.read_pool_max,
+            max_queries=1_000_000,
+            loop=None,
+            connection_class=asyncpg.Connection,
+            record_class=asyncpg.Record,
             timeout=CONNECT_TIMEOUT,
             command_timeout=self._settings.statement_timeout + 5,
             max_inactive_connection_lifetime=300,

@@ -47,7 +47,6 @@ class ServiceSettings(BaseSettings):
 
     db_pool_size: int = 5
     db_max_overflow: int = 5
-    read_pool_min: int = 1
     read_pool_max: int = 8
     statement_timeout: float = 10.0
     """Seconds after which PostgreSQL gives up on a statement."""

@@ -122,6 +122,13 @@ async def test_no_connection_left_is_503_within_seconds(service_factory: Service
         assert (await toy.client.post(THINGS, json={"name": "c"}, headers=headers)).status_code == 201
 
 
+async def test_no_connection_left_for_a_read_is_503_within_seconds(service_factory: ServiceFactory) -> None:
+    async with service_factory(ToySettings, build, read_pool_max=1) as toy:
+        async with toy.database.reads.acquire(), asyncio.timeout(6):
+            assert (await toy.client.get(f"{THINGS}/{new_id()}")).status_code == 503
+        assert (await toy.client.get(f"{THINGS}/{new_id()}")).status_code == 404
+
+
 @pytest.fixture(scope="module")
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A server that a test may kill; it comes back on the same port."""
