@@ -130,6 +130,8 @@ class Service:
         """Listen, learn the keys, and, as a worker, begin to relay events and run jobs."""
         if not self._listens:
             await self.listen()
+        # Again: since it listens, another service of this process may have set its own.
+        service_name.set(self.name)
         self._tasks.append(asyncio.create_task(self._keep_keys_fresh()))
         if self.works:
             await self.relay.start()

@@ -1,13 +1,20 @@
 """Jobs run by the clock, on one process at a time, and go on after a failure."""
 
 import asyncio
+import json
 
 import pytest
+from pydantic import SecretStr
+from toy.app import ThingMade, ToySettings
 
 from chassis.database import Database
 from chassis.jobs import Job, JobOutcome, JobRunner
 from chassis.locks import LockConnection
+from chassis.outbox import record
+from chassis.service import Service
+from chassis.settings import ServiceSettings
 from chassis.telemetry import Metrics
+from chassis.testing import IdleBus, Keys
 
 PATIENCE = 20.0
 
@@ -72,3 +79,39 @@ async def test_a_job_that_is_run_by_hand_tells_what_it_found(database: Database)
         await runner.run_once("rounds")
     assert await runner.run_once("rounds") == JobOutcome(found=3, repaired=2, unresolved=1)
     await locks.stop()
+
+
+class DollSettings(ServiceSettings):
+    service = "doll"
+
+
+async def test_services_of_one_process_tell_what_their_jobs_did_in_their_own_name(
+    database: Database, keys: Keys
+) -> None:
+    """Embedded, all bind their queues before the first one starts."""
+
+    def service(settings_class: type[ServiceSettings]) -> tuple[Service, asyncio.Event]:
+        made, name = asyncio.Event(), settings_class.service
+
+        async def make_thing(database: Database) -> None:
+            async with database.transaction() as session:
+                await record(session, ThingMade(name=name), subject=name, sequence=1)
+            made.set()
+
+        settings = settings_class(database_url=SecretStr(database.url), jwks=keys.user_jwks)
+        return Service(settings, bus=IdleBus(), upstreams={}, jobs=[Job(f"make-{name}", 0.1, make_thing)]), made
+
+    toy, doll = service(ToySettings), service(DollSettings)
+    for each, _ in (toy, doll):
+        await each.listen()
+    for each, _ in (toy, doll):
+        await each.start()
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(toy[1].wait(), doll[1].wait())
+    for each, _ in (toy, doll):
+        await each.stop()
+    told = [json.loads(row["body"]) for row in await database.primary_reads.fetch("SELECT body FROM outbox")]
+    assert {(event["data"]["name"], event["source"]) for event in told} == {
+        ("toy", "/services/toy"),
+        ("doll", "/services/doll"),
+    }
