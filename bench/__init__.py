@@ -1,0 +1,1 @@
+"""What a request costs: load programs, and the results they have written."""
