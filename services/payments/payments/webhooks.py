@@ -129,6 +129,8 @@ class Processing:
         try:
             document = decode_json(body)
             payload = document["payload"]
+            if not isinstance(payload, dict):
+                return "unreadable"
             entities = {name: payload[name]["entity"] for name in ("payment", "refund") if name in payload}
             if self.account_id and document.get("account_id") != self.account_id:
                 return "another merchant's"
