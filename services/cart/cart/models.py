@@ -205,7 +205,10 @@ class LockedCart:
         """Take an item out."""
         del self.items[item.variant_id]
         self._removed[item.variant_id] = item
-        self.session.sync_session.delete(item)
+        if item in self.session.new:
+            self.session.expunge(item)  # put in by this very transaction: there is no row yet
+        else:
+            self.session.sync_session.delete(item)
         self.mark_changed()
 
     def adopt(self, item: CartItem, *, source: "LockedCart") -> None:

@@ -230,6 +230,17 @@ async def test_one_checkout_undoes_one_order_and_applies_another(shop: "Shop") -
     assert again["items"] == [{"variant_id": lamp, "quantity": 3}]
 
 
+async def test_one_checkout_gives_back_what_another_order_takes_whole(shop: "Shop") -> None:
+    user, lamp = shop.user(), shop.catalog.offer()
+    await user.add(lamp, 3)
+    one, other = Order(shop, user, {lamp: 3}), Order(shop, user, {lamp: 3})
+    await one.placed()
+    answer = await _checkout(shop, user, one.named(is_closed=True), other.named())
+    assert (answer["items"], answer["taken_by"], answer["acknowledged"]) == ([], other.id, [one.id])
+    again = await _checkout(shop, user, other.named(is_closed=True))
+    assert again["items"] == [{"variant_id": lamp, "quantity": 3}]
+
+
 async def test_version_rises_when_an_order_takes_and_stays_when_it_finds_nothing(shop: "Shop") -> None:
     user, lamp = shop.user(), shop.catalog.offer()
     before = (await user.add(lamp)).json()["version"]
