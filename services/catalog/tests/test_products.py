@@ -235,19 +235,20 @@ async def test_cart_looks_variants_up(shop: "Shop") -> None:
     assert found[ids[1]]["is_sellable"] is False
 
 
+SOME_ID = "01a1f0c4-9d3e-7c11-8a55-0f2b6f9d4e21"
 WRITES = [
     ("POST", "/categories"),
-    ("PATCH", f"/categories/{new_id()}"),
-    ("DELETE", f"/categories/{new_id()}"),
+    ("PATCH", f"/categories/{SOME_ID}"),
+    ("DELETE", f"/categories/{SOME_ID}"),
     ("POST", "/products"),
-    ("PATCH", f"/products/{new_id()}"),
-    ("DELETE", f"/products/{new_id()}"),
-    ("POST", f"/products/{new_id()}/variants"),
-    ("PATCH", f"/products/{new_id()}/variants/{new_id()}"),
-    ("DELETE", f"/products/{new_id()}/variants/{new_id()}"),
-    ("POST", f"/inventory/{new_id()}/adjustments"),
-    ("GET", f"/inventory/{new_id()}"),
-    ("GET", f"/inventory/{new_id()}/movements"),
+    ("PATCH", f"/products/{SOME_ID}"),
+    ("DELETE", f"/products/{SOME_ID}"),
+    ("POST", f"/products/{SOME_ID}/variants"),
+    ("PATCH", f"/products/{SOME_ID}/variants/{SOME_ID}"),
+    ("DELETE", f"/products/{SOME_ID}/variants/{SOME_ID}"),
+    ("POST", f"/inventory/{SOME_ID}/adjustments"),
+    ("GET", f"/inventory/{SOME_ID}"),
+    ("GET", f"/inventory/{SOME_ID}/movements"),
     ("GET", "/products/low-stock"),
 ]
 
