@@ -108,10 +108,15 @@ class Shopper:
         return self
 
     async def try_to_order(self, *, key: str | None = None, **wish: Any) -> httpx.Response:
-        """Order the cart, whatever comes of it."""
+        """Order the cart, whatever comes of it; told that the shop is too busy, repeat with the same key."""
         body = {"shipping_address": HOME, **wish}
         headers = {"idempotency-key": key or uuid4().hex}
-        return await self.send("POST", f"{API}/orders", json=body, headers=headers)
+        patient_until = time.monotonic() + LONGEST_WAIT
+        while True:
+            answer = await self.send("POST", f"{API}/orders", json=body, headers=headers)
+            if answer.status_code != 503 or time.monotonic() > patient_until:
+                return answer
+            await asyncio.sleep(float(answer.headers["retry-after"]))
 
     async def place_order(self, *, key: str | None = None, **wish: Any) -> Document:
         """Order the cart."""
