@@ -18,8 +18,9 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from chassis.database import Database, db_now
+from chassis.database import Database, db_now, is_outage
 from chassis.jobs import JobOutcome
+from chassis.telemetry import get_logger
 from orders.errors import OrderNotCancellable, OrderNotFound
 from orders.events import RefundReason
 from orders.models import CloseReason, Order, Status
@@ -96,9 +97,16 @@ async def _move_all(
     async with database.transaction() as session:
         query = select(Order.id).where(due).order_by(order_by).limit(BATCH)
         found: Sequence[UUID] = (await session.scalars(query)).all()
-    moved = 0
+    moved = unresolved = 0
     for order_id in found:
-        async with database.transaction() as session:
-            _, step = await advance(session, order_id, decide)
+        try:
+            async with database.transaction() as session:
+                _, step = await advance(session, order_id, decide)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            get_logger().warning("order not moved", order_id=str(order_id), error=repr(error))
+            unresolved += 1
+            continue
         moved += step is not None
-    return JobOutcome(found=len(found), repaired=moved)
+    return JobOutcome(found=len(found), repaired=moved, unresolved=unresolved)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 if TYPE_CHECKING:
@@ -115,6 +116,22 @@ async def test_every_overdue_order_closes_and_the_rest_stay(shop: "Shop") -> Non
     assert statuses == ["closing", "closing", "awaiting_payment"]
     closings = await shop.harness.events("order.closing.v1")
     assert [envelope.data["reason"] for envelope in closings] == ["expired", "expired"]
+
+
+async def test_order_that_cannot_move_keeps_no_other_from_closing(open_shop: "OpenShop") -> None:
+    shop = await open_shop(lock_timeout=0.2)
+    stuck, other = await shop.shopper().placed(), await shop.shopper().placed()
+    await shop.harness.execute("UPDATE orders SET deadline = placed_at - interval '1 hour'")
+    somebody = await asyncpg.connect(shop.harness.database.url)
+    try:
+        async with somebody.transaction():
+            await somebody.execute("SELECT FROM orders WHERE id = $1 FOR UPDATE", UUID(stuck["id"]))
+            outcome = await shop.harness.run_job("deadlines")
+    finally:
+        await somebody.close()
+    assert (outcome.found, outcome.repaired, outcome.unresolved) == (2, 1, 1)
+    assert (await shop.row(other["id"]))["status"] == "closing"
+    assert (await shop.harness.run_job("deadlines")).repaired == 1
 
 
 async def test_closing_ends_without_the_provider_after_half_an_hour(shop: "Shop") -> None:
