@@ -14,6 +14,16 @@ from pathlib import Path
 
 from embedded.home import Secrets
 
+WEBHOOK_EVENTS = (
+    "payment.authorized",
+    "payment.captured",
+    "payment.failed",
+    "refund.created",
+    "refund.processed",
+    "refund.failed",
+)
+"""What a shop activates in the dashboard. `order.paid` would only repeat what `payment.captured` says."""
+
 _PR_SET_PDEATHSIG = 1
 _READY_WITHIN = 20.0
 
@@ -50,6 +60,7 @@ class Simulator:
             "SIMULATOR_KEY_SECRET": self.secrets.razorpay_key_secret,
             "SIMULATOR_WEBHOOK_URL": self.webhook_url,
             "SIMULATOR_WEBHOOK_SECRET": self.secrets.webhook_secret,
+            "SIMULATOR_WEBHOOK_EVENTS": ",".join(WEBHOOK_EVENTS),
             "SIMULATOR_PUBLIC_URL": self.url,
             "SIMULATOR_RETURN_URL": self.return_url,
         }

@@ -41,7 +41,8 @@ class Provider:
         clock = Clock(store)
         provider = cls(settings=settings, store=store, clock=clock, variants=variants, faults=FaultMenu())
         if settings.webhook_url:
-            provider.set_webhook("primary", url=settings.webhook_url, secret=settings.webhook_secret, events=[])
+            events = list(settings.webhook_events)
+            provider.set_webhook("primary", url=settings.webhook_url, secret=settings.webhook_secret, events=events)
         return provider
 
     def choose(self, variants: Variants) -> None:

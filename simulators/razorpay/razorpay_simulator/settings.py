@@ -22,6 +22,8 @@ class Settings:
     return_url: str = ""
     webhook_url: str = ""
     webhook_secret: str = ""
+    webhook_events: tuple[str, ...] = ()
+    """The active events; all of them when none is named."""
 
     @property
     def account_id(self) -> str:
@@ -53,4 +55,5 @@ class Settings:
             return_url=value("RETURN_URL"),
             webhook_url=value("WEBHOOK_URL"),
             webhook_secret=value("WEBHOOK_SECRET"),
+            webhook_events=tuple(name.strip() for name in value("WEBHOOK_EVENTS").split(",") if name.strip()),
         )

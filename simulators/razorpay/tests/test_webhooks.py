@@ -38,6 +38,15 @@ def test_a_payment_is_told_in_three_signed_events(
         verify(fresh_client, shop.received[0], "another secret")
 
 
+def test_only_the_active_events_are_told() -> None:
+    active = ("payment.captured", "refund.processed")
+    with WebhookReceiver() as shop, SimulatorProcess(webhook_url=shop.url, webhook_events=active) as simulator:
+        client = razorpay.Client(auth=(simulator.key_id, simulator.key_secret), base_url=simulator.base_url)
+        pay(simulator, client)
+        client.session.close()
+    assert shop.events() == ["payment.captured"]
+
+
 def test_a_refund_is_told_with_its_payment(
     fresh: SimulatorProcess, fresh_client: razorpay.Client, shop: WebhookReceiver
 ) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,14 +49,21 @@ class RawAnswer:
 class SimulatorProcess:
     """`with SimulatorProcess() as simulator:` and then point the SDK at `simulator.base_url`."""
 
-    def __init__(self, *, data: Path | None = None, webhook_url: str = "", return_url: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        data: Path | None = None,
+        webhook_url: str = "",
+        webhook_events: Sequence[str] = (),
+        return_url: str = "",
+    ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="razorpay-simulator-") if data is None else None
         self.data = Path(self._temporary.name) if self._temporary else Path(str(data))
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.key_id, self.key_secret, self.webhook_secret = KEY_ID, KEY_SECRET, WEBHOOK_SECRET
         self.log = self.data / "simulator.log"
-        self._webhook_url, self._return_url = webhook_url, return_url
+        self._webhook_url, self._webhook_events, self._return_url = webhook_url, webhook_events, return_url
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -190,6 +198,7 @@ class SimulatorProcess:
             "SIMULATOR_KEY_SECRET": self.key_secret,
             "SIMULATOR_WEBHOOK_URL": self._webhook_url,
             "SIMULATOR_WEBHOOK_SECRET": self.webhook_secret,
+            "SIMULATOR_WEBHOOK_EVENTS": ",".join(self._webhook_events),
             "SIMULATOR_RETURN_URL": self._return_url,
             "SIMULATOR_PUBLIC_URL": self.base_url,
         }
