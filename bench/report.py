@@ -21,8 +21,8 @@ FIRST, LATE = "list page 1", "list page 1,000"
 
 _WHAT_IS_COUNTED = (
     "CPU in milliseconds per request (per order for a checkout), from /proc, over the processes named; the load "
-    "programs are not counted. Parts are those of the round with the least total. Rates depend on what else the machine did, "
-    "and are orders of magnitude."
+    "programs are not counted. Parts are those of the round with the least total. Rates depend on what else the "
+    "machine did, and are orders of magnitude."
 )
 _HEAD = "| request | application | PostgreSQL | simulator | total, least | total, middle | requests/s, about |"
 _RULE = "|---|---:|---:|---:|---:|---:|---:|"
