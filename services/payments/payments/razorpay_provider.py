@@ -179,20 +179,20 @@ class RazorpayProvider:
         except requests.ConnectionError as error:
             raise _connection_problem(error) from error
         except (sdk.BadRequestError, sdk.GatewayError, sdk.ServerError) as error:
-            raise self._answered(error) from error
+            raise self._answered(error, is_refusal=isinstance(error, sdk.BadRequestError)) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, *_MISREAD) as error:
             raise OutcomeUnknown(f"{type(error).__name__}, status {self._mine.status}") from error
         if not isinstance(answer, dict):
             raise OutcomeUnknown("the answer is no JSON object")
         return answer
 
-    def _answered(self, error: Exception) -> ProviderError:
-        """The SDK's exception with the meaning of the status it lost."""
+    def _answered(self, error: Exception, *, is_refusal: bool) -> ProviderError:
+        """The SDK's exception with the meaning of the status it lost. A no that we cannot read is not definite."""
         status, description = self._mine.status or 0, str(error)[:300]
         if status in (401, 403):
             get_logger().error("provider does not accept our key", status=status)
             return ProviderUnreachable(f"status {status}: {description}")
-        if 400 <= status < 500 and status not in _NOT_DEFINITE:
+        if is_refusal and 400 <= status < 500 and status not in _NOT_DEFINITE:
             return ProviderRefused(description)
         return OutcomeUnknown(f"status {status}: {description}")
 
