@@ -1,7 +1,7 @@
 # Every path is relative, so that the checkout may live in a folder with spaces in its name.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run reset seed test lint format lock contracts bench
+.PHONY: help run reset seed stack stack-status test lint format lock contracts bench
 
 PYTHON ?= python3
 export PYTHON
@@ -9,13 +9,13 @@ export PYTHON
 T ?=
 SIZE ?= 300
 
-packages := chassis accounts catalog cart orders payments gateway razorpay_simulator embedded localservers
+packages := chassis accounts catalog cart orders payments gateway razorpay_simulator embedded localservers stack
 tests := chassis/tests $(wildcard services/*/tests) gateway/tests $(wildcard simulators/*/tests) \
 	$(wildcard deploy/*/tests) tests
 python := .venv/bin/python
 
 help:  ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 run:  ## Start all of Haat, with nothing but Python on the machine (PORT, SIMULATOR_PORT, HAAT_DATA)
 	@requirements/install.sh embedded && exec $(python) -m embedded
@@ -25,6 +25,12 @@ reset:  ## Wipe what `make run` has stored
 
 seed:  ## Fill the catalogue of `make run` with SIZE products (make seed SIZE=100000)
 	@requirements/install.sh embedded && exec $(python) -m embedded seed --size $(SIZE)
+
+stack:  ## Start the same shop distributed: a process per service, RabbitMQ (CATALOG_REPLICAS=2, ORDERS_ROLE=split)
+	@requirements/install.sh dev && exec $(python) -m stack
+
+stack-status:  ## Tell how the processes of `make stack` are
+	@$(python) -m stack status
 
 test:  ## Prove it all on a real PostgreSQL and RabbitMQ, or one folder of it (make test T=services/catalog/tests)
 	@requirements/install.sh dev

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 lock=requirements/$1.txt
 stamp=.venv/installed-$1
 ours="chassis services/accounts services/catalog services/cart services/orders services/payments gateway
-    simulators/razorpay deploy/localservers deploy/embedded"
+    simulators/razorpay deploy/localservers deploy/embedded deploy/stack"
 
 manifests=""
 for folder in $ours; do manifests="$manifests $folder/pyproject.toml"; done

@@ -7,7 +7,7 @@ upgrade=${1:-}
 cd "$(dirname "$0")/.."
 uv=.venv/bin/uv
 
-ours="accounts cart catalog chassis embedded gateway localservers orders payments razorpay-simulator"
+ours="accounts cart catalog chassis embedded gateway localservers orders payments razorpay-simulator stack"
 not_ours=""
 for name in $ours; do not_ours="$not_ours --no-emit-package haat-$name"; done
 
@@ -21,7 +21,7 @@ compile() {
 }
 
 locked="--constraint requirements/dev.txt"
-compile dev requirements/dev.in requirements/build.in deploy/embedded/pyproject.toml \
+compile dev requirements/dev.in requirements/build.in deploy/embedded/pyproject.toml deploy/stack/pyproject.toml \
     chassis/pyproject.toml --extra telemetry --extra testing
 # shellcheck disable=SC2086
 {
