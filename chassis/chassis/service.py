@@ -102,13 +102,8 @@ class Service:
         for name, value in (state or {}).items():
             setattr(self.fastapi.state, name, value)
         self.app = RequestTelemetry(LastResort(self.fastapi), metrics=self.metrics, service=self.name)
-        self.management = Starlette(
-            routes=[
-                Route("/livez", self._livez),
-                Route("/readyz", self._readyz),
-                Route("/metrics", self._serve_metrics),
-            ]
-        )
+        pages = {"/livez": self._livez, "/readyz": self._readyz, "/metrics": self._serve_metrics}
+        self.management = Starlette(routes=[Route(path, page) for path, page in pages.items()])
 
     @property
     def works(self) -> bool:
