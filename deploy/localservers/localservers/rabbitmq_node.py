@@ -51,9 +51,8 @@ class LocalNode(RunningBroker):
 
     def __init__(self, programs: RabbitPrograms, *, data: Path | None = None, definitions: Path | None = None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="haat-rabbitmq-"))
-        if data is not None:
-            data.mkdir(parents=True, exist_ok=True)
-            (self._folder / "mnesia").symlink_to(data.absolute())
+        # Named by its real path, and not by a link: quorum queues remember where their segments are.
+        self._data = data.absolute() if data else self._folder / "mnesia"
         if definitions is not None:
             (self._folder / "definitions.json").symlink_to(definitions.absolute())
         self._programs = programs.reached_by(self._folder / "programs")
@@ -189,7 +188,7 @@ class LocalNode(RunningBroker):
             "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-            "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+            "RABBITMQ_MNESIA_BASE": str(self._data),
             "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_PID_FILE": str(folder / "pid"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1",
