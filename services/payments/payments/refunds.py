@@ -131,7 +131,6 @@ class _Errand:
     """One turn at a refund."""
 
     refund_id: UUID
-    attempt_id: UUID
     provider_payment_id: str
     body: str
     is_repeated: bool
@@ -172,7 +171,6 @@ async def _take(database: Database, refund_id: UUID) -> _Errand | None:
         is_there = refund.kind is RefundKind.EXTERNAL or refund.provider_refund_id is not None
         errand = _Errand(
             refund_id,
-            attempt.id,
             attempt.provider_payment_id,
             refund.body,
             is_repeated=is_there or refund.tries > 0,
