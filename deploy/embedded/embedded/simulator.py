@@ -111,8 +111,12 @@ def _die_with_parent() -> Callable[[], None] | None:
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None, use_errno=True)
+    parent = os.getpid()
 
     def set_signal() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            # Killed before the kernel was told; nobody would ever end this process.
+            os._exit(1)
 
     return set_signal

@@ -49,7 +49,7 @@ def dies_with_us(signal: Signals) -> Confinement:
     """For servers that may run as any user, root too."""
     if sys.platform != "linux" or shutil.which("setpriv") is None:
         return Confinement(prefix=())
-    return Confinement(prefix=("setpriv", "--pdeathsig", signal.name.removeprefix("SIG")))
+    return Confinement(prefix=(*_deathly(signal), *_unless_orphaned()))
 
 
 def dies_with_us_unprivileged(signal: Signals) -> Confinement:
@@ -66,7 +66,17 @@ def dies_with_us_unprivileged(signal: Signals) -> Confinement:
     if os.geteuid() != 0:
         return deathly
     as_nobody = ("--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", *_PASS_CLOSED_FOLDERS)
-    return Confinement(prefix=(*(deathly.prefix or ("setpriv",)), *as_nobody), gives_files_away=True)
+    prefix = (*_deathly(signal), *as_nobody, *_unless_orphaned()) if deathly.prefix else ("setpriv", *as_nobody)
+    return Confinement(prefix=prefix, gives_files_away=True)
+
+
+def _deathly(signal: Signals) -> tuple[str, ...]:
+    return ("setpriv", "--pdeathsig", signal.name.removeprefix("SIG"))
+
+
+def _unless_orphaned() -> tuple[str, ...]:
+    """Who was killed before the kernel was told to signal the server left it another parent: it must not start."""
+    return ("sh", "-c", 'test "$PPID" = "$0" && exec "$@"', str(os.getpid()))
 
 
 def _user_has_a_name() -> bool:
