@@ -1,10 +1,15 @@
 """What every process reads from its environment; each service adds its own variables in a subclass."""
 
+import os
 from enum import StrEnum
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
+
+DEMO_SECRET = "haat-demo-"  # noqa: S105 - the mark of such secrets, not one of them
+"""Every secret made for the demo carries this mark, so that production can refuse it."""
 
 
 class Role(StrEnum):
@@ -16,6 +21,10 @@ class Role(StrEnum):
     """Relays events, consumes messages, runs jobs."""
     ALL = "all"
     """Both."""
+
+
+class NoSuchFolder(ValueError):
+    """The secrets are not where they should be."""
 
 
 def settings_config(prefix: str) -> SettingsConfigDict:
@@ -66,3 +75,28 @@ class ServiceSettings(BaseSettings):
     """Private JWK with which this service signs its calls to others; its kid starts with the service's name."""
     service_keys: str = '{"keys": []}'
     """Public JWKS of the services that may call this one."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no .env file is read here
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the folder is known only at run time
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Variables, then the files of the folder HAAT_SECRETS, each named like the variable it stands for."""
+        folder = os.environ.get("HAAT_SECRETS")
+        if folder and not Path(folder).is_dir():
+            raise NoSuchFolder(f"HAAT_SECRETS names {folder}, which is not a folder")
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=folder or None)
+
+    @model_validator(mode="after")
+    def _production_has_secrets_of_its_own(self) -> Self:
+        """Raises ValueError for one that was made for the demo."""
+        if self.env == "production":
+            for name in type(self).model_fields:
+                value = getattr(self, name)
+                if isinstance(value, SecretStr) and DEMO_SECRET in value.get_secret_value():
+                    raise ValueError(f"{self.service.upper()}_{name.upper()} was made for the demo")
+        return self

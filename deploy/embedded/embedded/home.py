@@ -1,7 +1,7 @@
 """What `make run` keeps between two runs: the folder, and secrets made once on this machine.
 
-Nothing here is a default that could end up in production: every secret is random, and the demo's settings say
-`env=demo`, which services refuse to combine with anything real.
+Nothing here is a default that could end up in production: every secret is random, and carries the mark by which
+services refuse it there.
 """
 
 import fcntl
@@ -118,14 +118,22 @@ class Secrets:
 
 def _new_secrets() -> dict[str, Any]:
     from chassis.auth import generate_key
+    from chassis.settings import DEMO_SECRET
 
     letters = string.ascii_letters + string.digits
+
+    def password(length: int = 24) -> str:
+        return DEMO_SECRET + secrets.token_urlsafe(length)
+
+    def key(owner: str) -> dict[str, Any]:
+        return generate_key(f"{owner}.{DEMO_SECRET}{secrets.token_hex(4)}")
+
     return {
-        "database_passwords": {name: secrets.token_urlsafe(24) for name in (*SERVICES, "bus")},
-        "signing_keys": [generate_key(f"user.{secrets.token_hex(4)}")],
-        "service_keys": {name: generate_key(f"{name}.{secrets.token_hex(4)}") for name in (*SERVICES, "gateway")},
-        "refresh_key": secrets.token_urlsafe(48),
+        "database_passwords": {name: password() for name in (*SERVICES, "bus")},
+        "signing_keys": [key("user")],
+        "service_keys": {name: key(name) for name in (*SERVICES, "gateway")},
+        "refresh_key": password(48),
         "razorpay_key_id": "rzp_test_" + "".join(secrets.choice(letters) for _ in range(14)),
-        "razorpay_key_secret": secrets.token_urlsafe(24),
-        "webhook_secret": secrets.token_urlsafe(24),
+        "razorpay_key_secret": password(),
+        "webhook_secret": password(),
     }

@@ -1,0 +1,50 @@
+"""Where secrets may come from, and which of them production refuses to start with."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from chassis.settings import DEMO_SECRET, NoSuchFolder, ServiceSettings, settings_config
+
+
+class ToySettings(ServiceSettings):
+    model_config = settings_config("TOY_")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """HAAT_SECRETS."""
+    monkeypatch.setenv("HAAT_SECRETS", str(tmp_path))
+    return tmp_path
+
+
+def test_a_secret_may_stand_in_a_file_named_like_its_variable(folder: Path) -> None:
+    (folder / "TOY_DATABASE_URL").write_text("postgresql://toy:secret@db/toy\n")
+    (folder / "HAAT_ENV").write_text("production")
+    settings = ToySettings()
+    assert settings.database_url.get_secret_value() == "postgresql://toy:secret@db/toy"
+    assert settings.env == "production"
+
+
+def test_a_variable_goes_before_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "TOY_AMQP_URL").write_text("amqp://from-the-file")
+    monkeypatch.setenv("TOY_AMQP_URL", "amqp://from-the-variable")
+    settings = ToySettings()
+    assert settings.amqp_url is not None
+    assert settings.amqp_url.get_secret_value() == "amqp://from-the-variable"
+
+
+def test_a_folder_that_is_not_there_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAAT_SECRETS", "/nowhere")
+    with pytest.raises(NoSuchFolder, match="/nowhere"):
+        ToySettings()
+
+
+@pytest.mark.parametrize("name", ["database_url", "amqp_url", "service_key"])
+def test_production_refuses_what_was_made_for_the_demo(name: str) -> None:
+    secret = SecretStr(f"before {DEMO_SECRET}abc after")
+    with pytest.raises(ValidationError, match=f"SERVICE_{name.upper()} was made for the demo") as refused:
+        ServiceSettings.model_validate({"env": "production", name: secret})
+    assert "abc" not in str(refused.value)
+    assert ServiceSettings.model_validate({"env": "demo", name: secret}).env == "demo"
