@@ -33,7 +33,7 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         def value(name: str, default: str = "") -> str:
-            return environment.get(f"SIMULATOR_{name}", "").strip() or default
+            return environment.get(f"SIMULATOR_{name}", "").strip() or _from_file(name, environment) or default
 
         host, port = value("HOST", "127.0.0.1"), value("PORT", "8090")
         key_id, key_secret = value("KEY_ID"), value("KEY_SECRET")
@@ -57,3 +57,10 @@ class Settings:
             webhook_secret=value("WEBHOOK_SECRET"),
             webhook_events=tuple(name.strip() for name in value("WEBHOOK_EVENTS").split(",") if name.strip()),
         )
+
+
+def _from_file(name: str, environment: Mapping[str, str]) -> str:
+    """What no variable says may stand in a file of that name, in the folder SIMULATOR_SECRETS."""
+    folder = environment.get("SIMULATOR_SECRETS", "").strip()
+    file = Path(folder) / f"SIMULATOR_{name}"
+    return file.read_text().strip() if folder and file.is_file() else ""
