@@ -114,9 +114,9 @@ class Shopper:
         patient_until = time.monotonic() + LONGEST_WAIT
         while True:
             answer = await self.send("POST", f"{API}/orders", json=body, headers=headers)
-            if answer.status_code != 503 or time.monotonic() > patient_until:
+            if answer.status_code not in (503, 504) or time.monotonic() > patient_until:
                 return answer
-            await asyncio.sleep(float(answer.headers["retry-after"]))
+            await asyncio.sleep(float(answer.headers.get("retry-after", 1)))
 
     async def place_order(self, *, key: str | None = None, **wish: Any) -> Document:
         """Order the cart."""
