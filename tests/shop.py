@@ -1,5 +1,6 @@
 """The shop under test, wherever it runs: shoppers enter it, and staff put goods into it."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -30,10 +31,12 @@ class Shop:
         return await self.visitor().register()
 
     async def staff(self, role: str = "staff") -> Shopper:
-        """The demo user of this role."""
-        if role not in self._staff:
-            self._staff[role] = await self.visitor().sign_in(f"{role}@haat.example", DEMO_PASSWORD)
-        return self._staff[role]
+        """The demo user of this role, signed in anew when half of the token's life is over: a run may be long."""
+        known = self._staff.get(role)
+        if known is None or time.monotonic() > known[1]:
+            member = await self.visitor().sign_in(f"{role}@haat.example", DEMO_PASSWORD)
+            known = self._staff[role] = (member, time.monotonic() + member.session["tokens"]["expires_in"] / 2)
+        return known[0]
 
     async def new_product(self, *, stock: int = 10, price: int = 49_900, variants: int = 1) -> Document:
         """A product of its own for a test, so that tests do not buy from each other's shelf."""
