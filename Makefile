@@ -1,7 +1,7 @@
 # Every path is relative, so that the checkout may live in a folder with spaces in its name.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run reset seed stack stack-status test lint format lock contracts bench
+.PHONY: help run reset seed stack stack-status test lint format lock contracts images test-compose bench
 
 PYTHON ?= python3
 export PYTHON
@@ -11,7 +11,7 @@ SIZE ?= 300
 
 packages := chassis accounts catalog cart orders payments gateway razorpay_simulator embedded localservers stack
 tests := chassis/tests $(wildcard services/*/tests) gateway/tests $(wildcard simulators/*/tests) \
-	$(wildcard deploy/*/tests) tests
+	$(wildcard deploy/*/tests) deploy/compose tests
 python := .venv/bin/python
 
 help:  ## List what can be made
@@ -47,6 +47,8 @@ lint:  ## Check style, types and imports
 	@$(python) -m mypy $(packages:%=-p %)
 	@for folder in $(tests); do $(python) -m mypy "$$folder" || exit 1; done
 	@$(python) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo
+	@.venv/bin/hadolint gateway/Dockerfile services/*/Dockerfile simulators/*/Dockerfile
+	@if docker compose version >/dev/null 2>&1; then docker compose --profile demo config --quiet; fi
 
 format:  ## Put every file in the one format
 	@requirements/install.sh dev
@@ -60,6 +62,13 @@ lock:  ## Write the lock files anew (make lock UPGRADE=--upgrade takes newer ver
 contracts:  ## Write the snapshots of every API and event anew
 	@requirements/install.sh dev
 	@$(python) -m tests.contracts.write
+
+images:  ## Build the image of every service, the gateway and the simulator
+	@docker compose --profile demo build accounts catalog cart orders payments gateway simulator
+
+test-compose:  ## Prove the journeys against the demo in containers (needs a Docker engine)
+	@requirements/install.sh dev
+	@$(python) -m tests.deploy.with_compose $(python) -m pytest -q tests/e2e
 
 bench:  ## Measure, and write the results below bench/
 	@requirements/install.sh dev

@@ -1,0 +1,1 @@
+"""What only the form with containers needs."""
