@@ -20,7 +20,7 @@ class Shop:
     simulator: str
     http: httpx.AsyncClient
     process: ShopProcess | None = None
-    _staff: dict[str, Shopper] = field(default_factory=dict)
+    _staff: dict[str, tuple[Shopper, float]] = field(default_factory=dict)
 
     def visitor(self) -> Shopper:
         """A guest without a cart."""
@@ -35,6 +35,7 @@ class Shop:
         known = self._staff.get(role)
         if known is None or time.monotonic() > known[1]:
             member = await self.visitor().sign_in(f"{role}@haat.example", DEMO_PASSWORD)
+            assert member.session is not None
             known = self._staff[role] = (member, time.monotonic() + member.session["tokens"]["expires_in"] / 2)
         return known[0]
 
