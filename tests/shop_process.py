@@ -1,4 +1,4 @@
-"""The embedded shop as its users start it: a process of its own on a data folder, told what to do by signals."""
+"""A shop on this machine as its users start it: a process of its own on a data folder, told what to do by signals."""
 
 import json
 import os
@@ -45,6 +45,9 @@ class ShopProcess:
     """HAAT_DATA."""
     port: int = field(default_factory=free_port)
     simulator_port: int = field(default_factory=free_port)
+    form: str = "embedded"
+    """The program that opens it; `stack` for the distributed one."""
+    closes_within: float = CLOSES_WITHIN
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -84,7 +87,7 @@ class ShopProcess:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._output.open("wb") as output, self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "embedded"],
+                [sys.executable, "-m", self.form],
                 cwd=self.folder,
                 env={
                     **os.environ,
@@ -116,10 +119,12 @@ class ShopProcess:
         assert self._process is not None
         self._process.send_signal(with_signal)
         try:
-            status = self._process.wait(timeout=CLOSES_WITHIN)
+            status = self._process.wait(timeout=self.closes_within)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"The shop did not close within {CLOSES_WITHIN} s of {with_signal.name}.") from None
+            raise AssertionError(
+                f"The shop did not close within {self.closes_within} s of {with_signal.name}."
+            ) from None
         finally:
             self._process = None
         soon(lambda: not self.processes(), what=f"The end of every process on {self.data}", within=1)

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 
@@ -51,8 +52,7 @@ class LocalNode(RunningBroker):
 
     def __init__(self, programs: RabbitPrograms, *, data: Path | None = None, definitions: Path | None = None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="haat-rabbitmq-"))
-        # Named by its real path, and not by a link: quorum queues remember where their segments are.
-        self._data = data.absolute() if data else self._folder / "mnesia"
+        self._data = _unquoted(data.absolute()) if data else self._folder / "mnesia"
         if definitions is not None:
             (self._folder / "definitions.json").symlink_to(definitions.absolute())
         self._programs = programs.reached_by(self._folder / "programs")
@@ -193,6 +193,21 @@ class LocalNode(RunningBroker):
             "RABBITMQ_PID_FILE": str(folder / "pid"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1",
         }
+
+
+def _unquoted(data: Path) -> Path:
+    """The folder, or a link to it when Erlang would stumble over a quote in its name.
+
+    Always the same one: quorum queues remember by what path they reached their files.
+    """
+    if not set(str(data)) & set("\"'\\"):
+        return data
+    link = Path(tempfile.gettempdir()) / f"haat-rabbitmq-{sha256(str(data).encode()).hexdigest()[:16]}"
+    if link.is_symlink() and link.readlink() != data:
+        link.unlink()
+    if not link.is_symlink():
+        link.symlink_to(data)
+    return link
 
 
 def _free_range(length: int) -> int:
