@@ -17,6 +17,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import Function
 
 from chassis.idempotency import idempotency_table
@@ -197,11 +198,16 @@ class Database:
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed at the end of the block, rolled back when it raises."""
         assert self._sessions is not None, "the database is not started"  # noqa: S101 - a programming mistake
-        async with self._sessions() as session:
-            async with session.begin():
-                yield session
-            if session.info.get(EVENTS_RECORDED):
-                self.wake_relay()
+        session = self._sessions()
+        try:
+            yield session
+            await session.run_sync(_commit_and_close)
+        except BaseException:
+            # Also a cancelled request hands its connection back, in a task that nobody cancels.
+            await asyncio.shield(asyncio.create_task(session.close()))
+            raise
+        if session.info.get(EVENTS_RECORDED):
+            self.wake_relay()
 
     async def is_reachable(self) -> bool:
         """Whether one statement succeeds within two seconds."""
@@ -211,6 +217,12 @@ class Database:
         except (OSError, DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
         return True
+
+
+def _commit_and_close(session: Session) -> None:
+    """In one step, since each step of an asynchronous session costs a switch of stacks."""
+    session.commit()
+    session.close()
 
 
 def count_statements(database: Database) -> list[str]:

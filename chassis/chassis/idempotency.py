@@ -15,6 +15,7 @@ from sqlalchemy import Column, DateTime, Index, LargeBinary, MetaData, SmallInte
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
+from chassis.plain_sql import driver_connection
 from chassis.problems import Busy, IdempotencyKeyInvalid, IdempotencyKeyReused
 
 KEPT = timedelta(hours=48)
@@ -79,16 +80,17 @@ async def claim(session: AsyncSession, attempt: Attempt) -> Response | None:
 
     Raises IdempotencyKeyReused when it was used for something else.
     """
-    names = {"caller": attempt.caller, "route": attempt.route, "key": attempt.key}
-    taken = await session.execute(_CLAIM, {**names, "fingerprint": attempt.fingerprint})
-    if taken.first() is not None:
+    connection = await driver_connection(session)
+    name = (attempt.caller, attempt.route, attempt.key)
+    if await connection.fetchval(_CLAIM, *name, attempt.fingerprint):
         return None
-    stored = (await session.execute(_STORED, names)).first()
+    stored = await connection.fetchrow(_STORED, *name)
     if stored is None:
         raise Busy("This key has just been forgotten; repeat the request.")
-    if stored.fingerprint != attempt.fingerprint:
+    if stored["fingerprint"] != attempt.fingerprint:
         raise IdempotencyKeyReused("This key was used for another request; choose a new one.")
-    answer = Response(stored.body, status_code=stored.status, headers=msgspec.json.decode(stored.headers))
+    headers = msgspec.json.decode(stored["headers"])
+    answer = Response(stored["body"], status_code=stored["status"], headers=headers)
     answer.headers["idempotency-replayed"] = "true"
     return answer
 
@@ -96,22 +98,20 @@ async def claim(session: AsyncSession, attempt: Attempt) -> Response | None:
 async def remember(session: AsyncSession, attempt: Attempt, response: Response) -> None:
     """Keep the answer; it becomes visible with the effect, in the same commit."""
     headers = {name: response.headers[name] for name in REPLAYED_HEADERS if name in response.headers}
-    answer = {"status": response.status_code, "headers": msgspec.json.encode(headers), "body": bytes(response.body)}
-    names = {"caller": attempt.caller, "route": attempt.route, "key": attempt.key}
-    await session.execute(_REMEMBER, {**names, **answer})
+    answer = (response.status_code, msgspec.json.encode(headers), bytes(response.body))
+    connection = await driver_connection(session)
+    await connection.execute(_REMEMBER, attempt.caller, attempt.route, attempt.key, *answer)
 
 
-_CLAIM = text("""
-INSERT INTO idempotency_keys (caller, route, key, fingerprint) VALUES (:caller, :route, :key, :fingerprint)
-ON CONFLICT DO NOTHING RETURNING key""")
+_CLAIM = """
+INSERT INTO idempotency_keys (caller, route, key, fingerprint) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING RETURNING true"""
 
-_STORED = text("""
-SELECT fingerprint, status, headers, body FROM idempotency_keys
-WHERE caller = :caller AND route = :route AND key = :key""")
+_STORED = """
+SELECT fingerprint, status, headers, body FROM idempotency_keys WHERE caller = $1 AND route = $2 AND key = $3"""
 
-_REMEMBER = text("""
-UPDATE idempotency_keys SET status = :status, headers = :headers, body = :body
-WHERE caller = :caller AND route = :route AND key = :key""")
+_REMEMBER = """
+UPDATE idempotency_keys SET status = $4, headers = $5, body = $6 WHERE caller = $1 AND route = $2 AND key = $3"""
 
 
 async def forget_old(session: AsyncSession) -> int:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 from sqlalchemy import Column, DateTime, Index, MetaData, Table, Text, Uuid, text
-from sqlalchemy.dialects.postgresql import insert
 
 from chassis import telemetry
 from chassis.events import Bus, Envelope, NotYet, Poison, Reader, Subscription, Unavailable
 from chassis.jobs import Job, JobOutcome
+from chassis.plain_sql import driver_connection
 
 if TYPE_CHECKING:
     from chassis.database import Database  # the database module builds on this table
@@ -49,8 +49,8 @@ def inbox_table(metadata: MetaData) -> Table:
 
 INBOX = inbox_table(MetaData())
 
-# One statement object for all: building it and its cache key would cost as much as sending it.
-_RECEIVE = insert(INBOX).on_conflict_do_nothing().returning(INBOX.c.event_id)
+_RECEIVE = """
+INSERT INTO inbox (event_id, consumer, type) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING true"""
 
 
 class Inbox:
@@ -126,10 +126,10 @@ class Inbox:
 
     async def _apply(self, envelope: Envelope, subscription: Subscription, reader: Reader) -> bool:
         """Apply the event unless it was; whether it was applied now."""
-        row = {"event_id": envelope.id, "consumer": self._consumer, "type": envelope.type}
         async with self._database.transaction() as session:
-            new = await session.execute(_RECEIVE, row)
-            if new.first() is None:
+            connection = await driver_connection(session)
+            is_new = await connection.fetchval(_RECEIVE, envelope.id, self._consumer, envelope.type)
+            if not is_new:
                 return False
             await subscription.handler(session, reader)
         return True

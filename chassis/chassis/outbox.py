@@ -26,7 +26,6 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
-    insert,
     text,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -36,6 +35,7 @@ from chassis.events import Bus, Envelope, Event, Message, PublishFailed, Unrouta
 from chassis.ids import new_id
 from chassis.jobs import Job, JobOutcome
 from chassis.locks import LockConnection
+from chassis.plain_sql import driver_connection
 
 if TYPE_CHECKING:
     from chassis.database import Database  # the database module builds on this table
@@ -81,8 +81,8 @@ def outbox_table(metadata: MetaData) -> Table:
 
 OUTBOX = outbox_table(MetaData())
 
-# One statement object for all: building it and its cache key would cost as much as sending it.
-_RECORD = insert(OUTBOX)
+_RECORD = """
+INSERT INTO outbox (id, type, subject, sequence, body, required, correlation_id) VALUES ($1, $2, $3, $4, $5, $6, $7)"""
 
 
 async def record(
@@ -109,17 +109,16 @@ async def record(
         causationid=telemetry.causation_id.get() or None,
         traceparent=telemetry.traceparent.get() or None,
     )
-    await session.execute(
+    connection = await driver_connection(session)
+    await connection.execute(
         _RECORD,
-        {
-            "id": envelope.id,
-            "type": envelope.type,
-            "subject": envelope.subject,
-            "sequence": sequence,
-            "body": envelope.encode(),
-            "required": event.required,
-            "correlation_id": envelope.correlationid,
-        },
+        envelope.id,
+        envelope.type,
+        envelope.subject,
+        sequence,
+        envelope.encode(),
+        event.required,
+        envelope.correlationid,
     )
     session.info[EVENTS_RECORDED] = True
     return envelope.id

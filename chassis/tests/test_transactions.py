@@ -9,10 +9,12 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from sqlalchemy import text
 from toy.app import Stage, ToySettings, build
 
 from chassis.clients import AsgiUpstream, UpstreamRequest, UpstreamTimedOut
 from chassis.ids import new_id
+from chassis.plain_sql import driver_connection
 from chassis.testing import Databases, Harness, ServiceFactory
 from localservers import ports
 from localservers.postgres import PostgresServer
@@ -166,3 +168,28 @@ async def test_postgres_stopped_and_started_again(mortal: PostgresServer, keys: 
         assert await statuses() == [404] * 8 + [201] * 5, "no request pays for a restart that is over"
         assert all((await service.is_ready()).values())
     await service.stop()
+
+
+async def test_what_the_driver_sends_first_belongs_to_the_transaction(toy: Harness) -> None:
+    """SQLAlchemy sends BEGIN with its own first statement; the driver's may come before that."""
+
+    async def insert_and_fail() -> None:
+        async with toy.database.transaction() as session:
+            connection = await driver_connection(session)
+            await connection.execute("INSERT INTO inbox (event_id, consumer, type) VALUES ($1, 'toy', 'x')", new_id())
+            raise RuntimeError("after the statement")
+
+    with pytest.raises(RuntimeError):
+        await insert_and_fail()
+    assert await toy.fetch("SELECT * FROM inbox") == []
+
+
+async def test_driver_and_session_see_each_other(toy: Harness) -> None:
+    event_id = new_id()
+    async with toy.database.transaction() as session:
+        await session.execute(text("SELECT 1"))
+        connection = await driver_connection(session)
+        await connection.execute("INSERT INTO inbox (event_id, consumer, type) VALUES ($1, 'toy', 'x')", event_id)
+        seen = await session.scalar(text("SELECT count(*) FROM inbox WHERE event_id = :id"), {"id": event_id})
+    assert seen == 1
+    assert len(await toy.fetch("SELECT * FROM inbox")) == 1
