@@ -141,6 +141,8 @@ class PostgresServer:
                 self._spawn()
             time.sleep(0.005)
         (self.data / "port").write_text(str(self.port))
+        # Whoever was told where it is finds it there after a restart.
+        self._port_is_asked_for = True
 
     def stop(self) -> None:
         """Ends open transactions and shuts down cleanly; forces it when that takes too long."""

@@ -1,6 +1,7 @@
 """Opening the distributed shop: servers, databases, services, and the gateway once all of them are ready."""
 
 import asyncio
+import shlex
 import signal
 import sys
 import time
@@ -181,4 +182,4 @@ def _leave(_number: int, _frame: object) -> None:
 
 def _shown(path: Path) -> str:
     """As somebody in the current folder would type it."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else f"'{path}'"
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
