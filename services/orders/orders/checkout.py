@@ -1,6 +1,7 @@
 """A customer checks out: the cart becomes an order, once, at prices and with stock that are certain.
 
- 1. `place_order` derives the order's id from caller and Idempotency-Key. `_already_placed`: it exists → that order.
+ 1. `place_order` derives the order's id from caller and Idempotency-Key. `_already_placed` looks at the caller's
+    orders: it exists → that order.
  2. `_look_into_cart` tells cart of the caller's orders that it may not have heard of, and gets the cart back.
     Nothing in it → `cart_empty`; an open order took it, or is of this very version → `cart_already_ordered`.
  3. `_reserve` holds all of it at catalog, or none, and brings the prices. Too little → `insufficient_stock`.
@@ -22,18 +23,16 @@ No remote call happens inside a transaction.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, exists, func, select, update
+from sqlalchemy import Select, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import selectinload
 
-from chassis.database import Database, db_now
+from chassis.database import Database
 from chassis.ids import derive_id
 from chassis.money import Money
 from chassis.problems import IdempotencyKeyReused, Problem
@@ -46,10 +45,11 @@ from orders.errors import (
     PriceChanged,
     TotalTooSmall,
 )
+from orders.known_orders import KnownOrders, known_orders
 from orders.models import CLOSED, ActorKind, Order, OrderItem, PaymentStatus
 from orders.neighbours import Cart, Neighbours, Offer
-from orders.order_numbers import free_number
-from orders.order_states import Actor, begin, find_order
+from orders.order_states import Actor, find_order
+from orders.order_writing import Turn, begin, take_turn
 from orders.quotes import order_items, quote, totals_of
 from orders.schemas import PlaceOrder
 from orders.settings import OrdersSettings
@@ -74,10 +74,12 @@ class Attempt:
     user_id: UUID
     wish: PlaceOrder
     guest_token_hash: str | None
+    known: KnownOrders = field(init=False)
+    """The caller's orders at the last look."""
     started_at: datetime | None = None
-    """The database's clock at step 1."""
-    seen: int = 0
-    """The newest order of the caller that step 2 knew of."""
+    """The database's clock at the first."""
+    acknowledged: list[UUID] = field(default_factory=list)
+    """Those of them that cart need not be told of again."""
     hold: int | None = None
     """What step 3 holds for us, as long as nobody else holds it anew."""
 
@@ -88,7 +90,7 @@ class Attempt:
 
 
 class OrderedMeanwhile(Exception):
-    """Between steps 2 and 5 another order was made of the same cart."""
+    """Since the last look at the caller's orders another was made of the same cart."""
 
     def __init__(self, order_id: UUID) -> None:
         super().__init__(str(order_id))
@@ -120,11 +122,13 @@ class Checkout:
 
     async def _already_placed(self, attempt: Attempt) -> Placed | None:
         """Step 1, and the last look before any refusal."""
+        known = await known_orders(self.database.primary_reads, attempt.user_id, attempt.order_id)
+        attempt.known = known
+        attempt.started_at = attempt.started_at or known.now
+        if not known.is_placed:
+            return None
         async with self.database.transaction() as session:
-            mine = exists().where(Order.id == attempt.order_id)
-            now, is_there = (await session.execute(select(db_now(), mine))).one()
-            attempt.started_at = attempt.started_at or now
-            order = await find_order(session, attempt.order_id) if is_there else None
+            order = await find_order(session, attempt.order_id)
         if order is None:
             return None
         if order.fingerprint != attempt.fingerprint:
@@ -165,22 +169,20 @@ class Checkout:
 
     async def _look_into_cart(self, attempt: Attempt) -> Cart:
         """Step 2: what there is to order, after cart knows of everything ordered before."""
-        async with self.database.transaction() as session:
-            newest = select(func.max(Order.placement)).where(Order.user_id == attempt.user_id)
-            attempt.seen = await session.scalar(newest) or 0
-            untold = await _orders_unknown_to_cart(session, attempt.user_id)
-        cart, told = await self.neighbours.cart_of(
-            attempt.user_id, untold=untold, guest_token_hash=attempt.guest_token_hash
+        cart, attempt.acknowledged = await self.neighbours.cart_of(
+            attempt.user_id, untold=attempt.known.untold, guest_token_hash=attempt.guest_token_hash
         )
-        async with self.database.transaction() as session:
-            if told:
-                await session.execute(update(Order).where(Order.id.in_(told)).values(cart_knows=True))
-            other = await _open_order_of(session, cart)
-        if other is not None:
-            raise _already_ordered(other)
+        newest = attempt.known.newest
+        if newest is not None and newest.is_open_order_of(cart.cart_id, cart.version):
+            raise _already_ordered(newest.order_id)
         if not cart.items:
-            raise CartEmpty("Put something into the cart, then order.")
+            raise await self._why_empty(cart)
         return cart
+
+    async def _why_empty(self, cart: Cart) -> Problem:
+        async with self.database.transaction() as session:
+            other = await _open_order_of(session, cart)
+        return _already_ordered(other) if other else CartEmpty("Put something into the cart, then order.")
 
     async def _reserve(self, attempt: Attempt, cart: Cart) -> Offer:
         """Step 3: hold everything, or learn what is missing."""
@@ -214,36 +216,27 @@ class Checkout:
     ) -> Placed:
         """Step 5: the order and its event, unless it is too late or somebody else was first."""
         async with self.database.transaction() as session:
-            await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(str(cart.cart_id), 0))))
-            now = await self._still_right(session, attempt, cart)
-            order = self._order(attempt, cart, currency=currency, items=items, now=now)
+            turn = await take_turn(session, cart.cart_id)
+            limit = timedelta(seconds=self.settings.checkout_limit)
+            if attempt.started_at is None or turn.now - attempt.started_at > limit:
+                raise CheckoutTookTooLong("Repeat with the same Idempotency-Key.")
+            order = self._order(attempt, cart, currency=currency, items=items, turn=turn)
             order.shipping_address = address
-            order.number = await free_number(session)
-            await begin(session, order, actor=Actor(ActorKind.CUSTOMER, attempt.user_id))
+            actor = Actor(ActorKind.CUSTOMER, attempt.user_id)
+            seen, told = attempt.known.seen, attempt.acknowledged
+            if not await begin(session, order, actor=actor, seen=seen, acknowledged=told):
+                raise OrderedMeanwhile((await session.scalars(_ordered_since(attempt, cart))).one())
         return Placed(order, replayed=False)
 
-    async def _still_right(self, session: AsyncSession, attempt: Attempt, cart: Cart) -> datetime:
-        """The time of placing, once nobody else can place an order of this cart."""
-        mine = exists().where(Order.id == attempt.order_id)
-        other = _ordered_since(attempt, cart).scalar_subquery()
-        now, is_there, ordered = (await session.execute(select(db_now(), mine, other))).one()
-        if is_there:
-            raise CheckoutInterrupted("Repeat with the same Idempotency-Key.")
-        if ordered is not None:
-            raise OrderedMeanwhile(ordered)
-        limit = timedelta(seconds=self.settings.checkout_limit)
-        if attempt.started_at is None or now - attempt.started_at > limit:
-            raise CheckoutTookTooLong("Repeat with the same Idempotency-Key.")
-        moment: datetime = now
-        return moment
-
-    def _order(self, attempt: Attempt, cart: Cart, *, currency: str, items: list[OrderItem], now: datetime) -> Order:
+    def _order(self, attempt: Attempt, cart: Cart, *, currency: str, items: list[OrderItem], turn: Turn) -> Order:
         totals = totals_of(items)
         is_free = totals["total"] == 0
         billing = attempt.wish.billing_address
+        now = turn.now
         pay_by = now + timedelta(seconds=self.settings.pay_window)
         return Order(
             id=attempt.order_id,
+            number=turn.number,
             user_id=attempt.user_id,
             cart_id=cart.cart_id,
             cart_version=cart.version,
@@ -277,11 +270,6 @@ def _already_ordered(order_id: UUID) -> CartAlreadyOrdered:
     return CartAlreadyOrdered("See that order; to order again, fill the cart anew.", order_id=str(order_id))
 
 
-async def _orders_unknown_to_cart(session: AsyncSession, user_id: UUID) -> Sequence[Order]:
-    query = select(Order).where(Order.user_id == user_id, Order.cart_knows.is_(False)).order_by(Order.placement)
-    return (await session.scalars(query.options(selectinload(Order.items)))).all()
-
-
 async def _open_order_of(session: AsyncSession, cart: Cart) -> UUID | None:
     """The open order that emptied this cart, or that was made of this very version of it."""
     of_this_version = (Order.cart_id == cart.cart_id) & (Order.cart_version == cart.version)
@@ -290,11 +278,11 @@ async def _open_order_of(session: AsyncSession, cart: Cart) -> UUID | None:
 
 
 def _ordered_since(attempt: Attempt, cart: Cart) -> Select[UUID]:
-    """The first order of this cart that step 2 did not know of."""
+    """The first order of this cart that was not there at the last look."""
     newer = select(Order.id).where(
         Order.user_id == attempt.user_id,
         Order.cart_id == cart.cart_id,
-        Order.placement > attempt.seen,
+        Order.placement > attempt.known.seen,
         Order.id != attempt.order_id,
     )
     return newer.order_by(Order.placement).limit(1)

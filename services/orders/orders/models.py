@@ -268,4 +268,5 @@ class OrderMove(Base):
 
 
 orders = cast(Table, Order.__table__)
+order_items = cast(Table, OrderItem.__table__)
 order_moves = cast(Table, OrderMove.__table__)

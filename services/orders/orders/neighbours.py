@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from chassis.clients import InternalClient, Reply, UpstreamUnavailable
 from chassis.telemetry import get_logger
 from orders.errors import AddressNotFound, CheckoutInterrupted, InsufficientStock
-from orders.models import Order
+from orders.known_orders import UntoldOrder
 from orders.schemas import Address
 
 ORDERS_PER_CALL = 10
@@ -73,19 +73,19 @@ class Neighbours:
         return {name: reply.data.get(name) for name in Address.model_fields}
 
     async def cart_of(
-        self, user_id: UUID, *, untold: Sequence[Order], guest_token_hash: str | None
+        self, user_id: UUID, *, untold: Sequence[UntoldOrder], guest_token_hash: str | None
     ) -> tuple[Cart, list[UUID]]:
         """The user's cart once it knows of the given orders, and those it need not be told of again."""
         cart = None
         told: list[UUID] = []
         for orders in _batches(untold):
-            body = {"guest_token_hash": guest_token_hash, "orders": [_told(order) for order in orders]}
+            body = {"guest_token_hash": guest_token_hash, "orders": orders}
             reply = await self.cart.call("POST", f"/internal/carts/{user_id}/checkout", json=body)
             if not reply.is_ok:
                 raise _unexpected("cart", reply)
             cart = Cart.model_validate(reply.data)
             # Nothing of a paid order ever comes back to the cart, so once it is taken cart is done with it.
-            told += [*cart.acknowledged, *(order.id for order in orders if order.was_paid)]
+            told += [*cart.acknowledged, *(order.order_id for order in orders if order.was_paid)]
         assert cart is not None  # noqa: S101 - there is one batch at least
         return cart, told
 
@@ -117,16 +117,7 @@ def _unexpected(service: str, reply: Reply) -> UpstreamUnavailable:
     return UpstreamUnavailable(service)
 
 
-def _batches(orders: Sequence[Order]) -> Iterator[Sequence[Order]]:
+def _batches(orders: Sequence[UntoldOrder]) -> Iterator[Sequence[UntoldOrder]]:
     """At least one, for the call is also how the cart is read."""
     for start in range(0, max(1, len(orders)), ORDERS_PER_CALL):
         yield orders[start : start + ORDERS_PER_CALL]
-
-
-def _told(order: Order) -> dict[str, Any]:
-    return {
-        "order_id": order.id,
-        "items": [{"variant_id": item.variant_id, "quantity": item.quantity} for item in order.items],
-        "is_closed": order.is_closed,
-        "was_paid": order.was_paid,
-    }

@@ -2,21 +2,19 @@
 
 import re
 import secrets
-from collections.abc import Iterable
-
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from orders.models import Order
+from collections.abc import Collection, Iterable
 
 SYMBOLS = "23456789BCDFGHJKMNPQRSTVWXYZ"
 """Nothing that looks or sounds like something else, and no vowels: a number never spells a word."""
 
 
-async def free_number(session: AsyncSession) -> str:
-    """A number like HT-7K2M-4Q9 that no order has. There are thirteen thousand million of them."""
-    numbers = [_spelled(secrets.choice(SYMBOLS) for _ in range(7)) for _ in range(3)]
-    taken = set(await session.scalars(select(Order.number).where(Order.number.in_(numbers))))
+def some_numbers() -> list[str]:
+    """Three numbers like HT-7K2M-4Q9. There are thirteen thousand million, so one of them is free."""
+    return [_spelled(secrets.choice(SYMBOLS) for _ in range(7)) for _ in range(3)]
+
+
+def first_free(numbers: Iterable[str], taken: Collection[str]) -> str:
+    """The first number that no order has."""
     return next(number for number in numbers if number not in taken)
 
 

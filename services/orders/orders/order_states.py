@@ -202,20 +202,12 @@ _ORDER = (
 )
 
 
+_HISTORY = insert(order_moves)
+
+
 async def find_order(session: AsyncSession, order_id: UUID) -> Order | None:
     """The order with its items, as it is now."""
     return (await session.execute(_ORDER, {"order_id": order_id})).unique().scalar_one_or_none()
-
-
-async def begin(session: AsyncSession, order: Order, *, actor: Actor) -> None:
-    """Write a new order by T1 or T2, with its history and its events. `order.items` must be set."""
-    move = move_for(State.NEW, Trigger.PLACED if order.total else Trigger.PLACED_FOR_NOTHING)
-    assert move is not None  # noqa: S101 - two rows of the table
-    order.status = move.after.status
-    order.version = len(move.emits)
-    session.add(order)
-    await session.flush()
-    await _tell(session, order, Step(move=move, actor=actor))
 
 
 async def advance(session: AsyncSession, order_id: UUID, decide: Decide) -> tuple[Order | None, Step | None]:
@@ -252,27 +244,30 @@ async def _take(session: AsyncSession, order: Order, step: Step) -> bool:
     before = order.status
     for name, value in row._mapping.items():  # noqa: SLF001 - the documented name of a row's mapping
         set_committed_value(order, name, value)
-    await _tell(session, order, step, before=before)
+    await session.execute(_HISTORY, history_row(order, step, before=before))
+    await announce(session, order, step)
     return True
 
 
-async def _tell(session: AsyncSession, order: Order, step: Step, *, before: Status | None = None) -> None:
-    """The line of history and the events of a move that was just written."""
-    await session.execute(
-        insert(order_moves).values(
-            id=new_id(),
-            order_id=order.id,
-            version=order.version,
-            move=step.move.name,
-            from_status=before,
-            to_status=order.status,
-            cause=step.move.trigger,
-            actor_kind=step.actor.kind,
-            actor_id=step.actor.id,
-            attempt_id=step.attempt_id,
-            note=step.note,
-        )
-    )
+def history_row(order: Order, step: Step, *, before: Status | None = None) -> dict[str, Any]:
+    """The line of history of a move, for the order as it is after it."""
+    return {
+        "id": new_id(),
+        "order_id": order.id,
+        "version": order.version,
+        "move": step.move.name,
+        "from_status": before,
+        "to_status": order.status,
+        "cause": step.move.trigger,
+        "actor_kind": step.actor.kind,
+        "actor_id": step.actor.id,
+        "attempt_id": step.attempt_id,
+        "note": step.note,
+    }
+
+
+async def announce(session: AsyncSession, order: Order, step: Step) -> None:
+    """The events of a move, for the order as it is after it."""
     first = order.version - len(step.emits) + 1
     for version, kind in enumerate(step.emits, start=first):
         event = announcement(kind, order, version=version, attempt_id=step.attempt_id, refund_reason=step.refund_reason)
