@@ -36,6 +36,7 @@ test:  ## Prove it all on a real PostgreSQL and RabbitMQ, or one folder of it (m
 	@requirements/install.sh dev
 ifeq ($(T),)
 	@$(python) -m localservers.with_rabbitmq $(python) -m pytest -q -n 2 --dist loadfile
+	@$(python) -m tests.with_stack $(python) -m pytest -q tests/e2e
 else
 	@$(python) -m pytest -q $(T)
 endif

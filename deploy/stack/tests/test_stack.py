@@ -14,30 +14,19 @@ import psutil
 import pytest
 from aio_pika.exceptions import AMQPError
 
-from localservers.ports import free_port, is_free
-from stack.topology import GATEWAY, MANAGEMENT, NEXT_REPLICA, PARTS, WORKER
+from stack.topology import PARTS
 from tests.patience import soon
 from tests.shop import Shop
 from tests.shop_process import ShopProcess
+from tests.with_stack import stack_in
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 HEALED_WITHIN = 60.0
 
 
-def port_with_room() -> int:
-    """A port for the gateway such that those of all others, which follow from it, are free too."""
-    others = [part.port - GATEWAY.port for part in PARTS]
-    steps = (0, NEXT_REPLICA, MANAGEMENT, MANAGEMENT + NEXT_REPLICA, WORKER)
-    while True:
-        port = free_port()
-        if all(is_free(port + other + step) for other in others for step in steps):
-            return port
-
-
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopProcess]:
-    folder = Path(tmp_path_factory.mktemp("a distributed shop"))
-    process = ShopProcess(folder, port=port_with_room(), form="stack", closes_within=30)
+    process = stack_in(Path(tmp_path_factory.mktemp("a distributed shop")))
     try:
         process.open(CATALOG_REPLICAS="2", ORDERS_ROLE="split")
         yield process

@@ -1,0 +1,49 @@
+"""Runs a command with a distributed shop beside it: `python -m tests.with_stack pytest tests/e2e`.
+
+The command finds it in HAAT_URL and HAAT_SIMULATOR_URL, as it would find one on another machine.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from localservers.ports import free_port, is_free
+from stack.topology import GATEWAY, MANAGEMENT, NEXT_REPLICA, PARTS, WORKER
+from tests.shop_process import ShopProcess
+
+CLOSES_WITHIN = 30.0
+
+
+def stack_in(folder: Path) -> ShopProcess:
+    """A distributed shop, not yet open."""
+    return ShopProcess(folder, port=port_with_room(), form="stack", closes_within=CLOSES_WITHIN)
+
+
+def port_with_room() -> int:
+    """A port for the gateway such that those of all others, which follow from it, are free too."""
+    others = [part.port - GATEWAY.port for part in PARTS]
+    steps = (0, NEXT_REPLICA, MANAGEMENT, MANAGEMENT + NEXT_REPLICA, WORKER)
+    while True:
+        port = free_port()
+        if all(is_free(port + other + step) for other in others for step in steps):
+            return port
+
+
+def main(command: list[str]) -> int:
+    """The command's exit status."""
+    with tempfile.TemporaryDirectory(prefix="haat ") as folder:
+        process = stack_in(Path(folder))
+        try:
+            process.open()
+            addresses = {"HAAT_URL": process.gateway, "HAAT_SIMULATOR_URL": process.simulator}
+            status = subprocess.run(command, env={**os.environ, **addresses}, check=False).returncode
+            process.close()
+        finally:
+            process.kill()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
