@@ -1,12 +1,18 @@
-"""The rows of a reservation: found under lock, changed with a row of history beside every change."""
+"""The rows of a reservation: found under lock, changed with a row of history beside every change.
+
+Every purchase passes here three times, so these statements go to the driver and not through SQLAlchemy.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis.plain_sql import driver_connection
 
 Wanted = Mapping[UUID, int]
 """Quantities by variant."""
@@ -33,6 +39,13 @@ class Claim:
     version: int
     decided_by: str | None
     is_closed: bool
+    items: Wanted
+    """What the reservation is about."""
+
+    @property
+    def held(self) -> Wanted:
+        """What of the stock is reserved for it."""
+        return self.items if self.status is Status.HELD else {}
 
     @property
     def is_decided(self) -> bool:
@@ -40,68 +53,83 @@ class Claim:
         return self.decided_by is not None or self.is_closed
 
 
-_OPEN = text("""
-    INSERT INTO reservations (order_id, status, hold, version, is_closed)
-    VALUES (:order_id, 'released', 0, 0, false)
-    ON CONFLICT (order_id) DO UPDATE SET order_id = excluded.order_id
-    RETURNING status, hold, version, decided_by, is_closed
-""")
-_ITEMS = text("SELECT variant_id, quantity FROM reservation_items WHERE order_id = :order_id")
-_SET_ITEMS = text("""
+# What a statement waits for a lock to see, it sees anew only in the locked row: the items are those of before the wait,
+# as the version seen beside them tells.
+_CLAIM = """
+    SELECT claim.status, claim.hold, claim.version, claim.decided_by, claim.is_closed, items.variant_ids,
+        items.quantities, coalesce(seen.version, 0) AS version_of_items
+    FROM claim
+    LEFT JOIN reservations AS seen ON seen.order_id = $1
+    CROSS JOIN (
+        SELECT array_agg(variant_id) AS variant_ids, array_agg(quantity) AS quantities
+        FROM reservation_items WHERE order_id = $1
+    ) AS items
+"""
+_OPEN = f"""
+    WITH claim AS (
+        INSERT INTO reservations (order_id, status, hold, version, is_closed)
+        VALUES ($1, 'released', 0, 0, false)
+        ON CONFLICT (order_id) DO UPDATE SET order_id = excluded.order_id
+        RETURNING status, hold, version, decided_by, is_closed
+    )
+    {_CLAIM}
+"""  # noqa: S608 - made of constants
+_FIND = f"""
+    WITH claim AS (
+        SELECT status, hold, version, decided_by, is_closed FROM reservations WHERE order_id = $1 FOR NO KEY UPDATE
+    )
+    {_CLAIM}
+"""  # noqa: S608 - made of constants
+_ITEMS = "SELECT variant_id, quantity FROM reservation_items WHERE order_id = $1"
+_SET_ITEMS = """
     WITH dropped AS (
-        DELETE FROM reservation_items
-        WHERE order_id = :order_id AND variant_id <> ALL (CAST(:variant_ids AS uuid[]))
+        DELETE FROM reservation_items WHERE order_id = $1 AND variant_id <> ALL ($2::uuid[])
     )
     INSERT INTO reservation_items (order_id, variant_id, quantity)
-    SELECT :order_id, * FROM unnest(CAST(:variant_ids AS uuid[]), CAST(:quantities AS int[]))
+    SELECT $1, * FROM unnest($2::uuid[], $3::int[])
     ON CONFLICT (order_id, variant_id) DO UPDATE SET quantity = excluded.quantity
-""")
-_TRANSITION = text("""
+"""
+_TRANSITION = """
     WITH changed AS (
         UPDATE reservations
-        SET status = :status, hold = :hold, version = version + 1, is_closed = :is_closed,
-            decided_by = coalesce(:decided_by, decided_by),
-            touched_at = CASE WHEN :cause = 'put' THEN clock_timestamp() ELSE touched_at END,
-            confirmed_at = CASE WHEN :is_confirmed THEN coalesce(confirmed_at, clock_timestamp()) END
-        WHERE order_id = :order_id
+        SET status = $3::text, hold = $5, version = version + 1, is_closed = $8,
+            decided_by = coalesce($6::text, decided_by),
+            touched_at = CASE WHEN $4::text = 'put' THEN clock_timestamp() ELSE touched_at END,
+            confirmed_at = CASE WHEN $7 THEN coalesce(confirmed_at, clock_timestamp()) END
+        WHERE order_id = $1
         RETURNING order_id
     )
     INSERT INTO reservation_history (order_id, from_status, to_status, cause, hold)
-    SELECT order_id, :from_status, :status, :cause, :hold FROM changed
-""")
+    SELECT order_id, $2::text, $3::text, $4::text, $5 FROM changed
+"""
 
 
 async def open_claim(session: AsyncSession, order_id: UUID) -> Claim:
     """The order's reservation, made if there is none, locked."""
-    row = (await session.execute(_OPEN, {"order_id": order_id})).one()
-    return Claim(order_id, Status(row.status), row.hold, row.version, row.decided_by, row.is_closed)
+    connection = await driver_connection(session)
+    return await _claim(session, order_id, await connection.fetchrow(_OPEN, order_id))
 
 
 async def find_claim(session: AsyncSession, order_id: UUID) -> Claim | None:
     """The order's reservation, locked, if there is one."""
-    found = await session.execute(
-        text("""
-            SELECT status, hold, version, decided_by, is_closed FROM reservations
-            WHERE order_id = :order_id FOR NO KEY UPDATE
-        """),
-        {"order_id": order_id},
-    )
-    row = found.one_or_none()
-    if row is None:
-        return None
-    return Claim(order_id, Status(row.status), row.hold, row.version, row.decided_by, row.is_closed)
+    connection = await driver_connection(session)
+    row = await connection.fetchrow(_FIND, order_id)
+    return None if row is None else await _claim(session, order_id, row)
 
 
-async def claimed_items(session: AsyncSession, claim: Claim) -> dict[UUID, int]:
-    """What the reservation is about."""
-    found = await session.execute(_ITEMS, {"order_id": claim.order_id})
-    return {row.variant_id: row.quantity for row in found}
+async def _claim(session: AsyncSession, order_id: UUID, row: Any) -> Claim:
+    status, hold, version, decided_by, is_closed, variant_ids, quantities, version_of_items = row
+    items = dict(zip(variant_ids or (), quantities or (), strict=True))
+    if version_of_items != version:
+        connection = await driver_connection(session)
+        items = {row["variant_id"]: row["quantity"] for row in await connection.fetch(_ITEMS, order_id)}
+    return Claim(order_id, Status(status), hold, version, decided_by, is_closed, items)
 
 
 async def set_items(session: AsyncSession, claim: Claim, wanted: Wanted) -> None:
     """What the reservation is about from now on."""
-    items = {"variant_ids": list(wanted), "quantities": list(wanted.values())}
-    await session.execute(_SET_ITEMS, {"order_id": claim.order_id, **items})
+    connection = await driver_connection(session)
+    await connection.execute(_SET_ITEMS, claim.order_id, list(wanted), list(wanted.values()))
 
 
 async def transition(
@@ -115,17 +143,18 @@ async def transition(
     is_closed: bool = False,
 ) -> None:
     """Write the new state and its row of history."""
-    values = {
-        "order_id": claim.order_id,
-        "from_status": claim.status.value if claim.version else None,
-        "status": status.value,
-        "cause": cause,
-        "hold": claim.hold if hold is None else hold,
-        "decided_by": cause if cause.startswith("order.") else None,
-        "is_confirmed": is_confirmed,
-        "is_closed": is_closed,
-    }
-    await session.execute(_TRANSITION, values)
+    connection = await driver_connection(session)
+    await connection.execute(
+        _TRANSITION,
+        claim.order_id,
+        claim.status.value if claim.version else None,
+        status.value,
+        cause,
+        claim.hold if hold is None else hold,
+        cause if cause.startswith("order.") else None,
+        is_confirmed,
+        is_closed,
+    )
 
 
 async def unconfirmed_holds(session: AsyncSession, *, older_than: float) -> list[tuple[UUID, int]]:

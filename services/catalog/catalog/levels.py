@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from catalog.events import StockChanged
 from catalog.offers import refresh_offers
 from catalog.wording import variant_title
 from chassis.outbox import record
+from chassis.plain_sql import driver_connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Move:
     actor_id: UUID | None = field(default=None, kw_only=True)
 
 
-_LOCK = text("""
+_LOCK = """
     SELECT level.variant_id, level.product_id, level.on_hand, level.reserved, level.stock_version,
         level.low_stock_threshold, variant.sku, product.name AS product_name, variant.name AS variant_name,
         variant.price AS unit_price, product.image_url,
@@ -67,35 +67,52 @@ _LOCK = text("""
     FROM stock_levels AS level
     JOIN variants AS variant ON variant.id = level.variant_id
     JOIN products AS product ON product.id = level.product_id
-    WHERE level.variant_id = ANY (CAST(:variant_ids AS uuid[]))
+    WHERE level.variant_id = ANY ($1::uuid[])
     ORDER BY level.variant_id
     FOR NO KEY UPDATE OF level
-""")
+"""
 
-_MOVE = text("""
+_MOVE = """
     UPDATE stock_levels AS level
     SET on_hand = level.on_hand + moved.on_hand,
         reserved = level.reserved + moved.reserved,
         stock_version = level.stock_version + (moved.on_hand <> moved.reserved)::int
-    FROM unnest(
-        CAST(:variant_ids AS uuid[]), CAST(:on_hand AS int[]), CAST(:reserved AS int[])
-    ) AS moved (variant_id, on_hand, reserved)
+    FROM unnest($1::uuid[], $2::int[], $3::int[]) AS moved (variant_id, on_hand, reserved)
     WHERE level.variant_id = moved.variant_id
-""")
+"""
 
-_ENTER = text("""
+_ENTER = """
     INSERT INTO stock_movements (variant_id, kind, delta, on_hand, reason, order_id, actor_id)
-    SELECT * FROM unnest(
-        CAST(:variant_ids AS uuid[]), CAST(:kinds AS text[]), CAST(:deltas AS int[]), CAST(:on_hand AS int[]),
-        CAST(:reasons AS text[]), CAST(:order_ids AS uuid[]), CAST(:actor_ids AS uuid[])
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::text[], $6::uuid[], $7::uuid[])
+"""
+
+_COMMIT_HELD = """
+    WITH locked AS (
+        SELECT variant_id FROM stock_levels WHERE variant_id = ANY ($2::uuid[])
+        ORDER BY variant_id FOR NO KEY UPDATE
+    ), sold AS (
+        UPDATE stock_levels AS level
+        SET on_hand = level.on_hand - held.quantity, reserved = level.reserved - held.quantity
+        FROM locked JOIN unnest($2::uuid[], $3::int[]) AS held (variant_id, quantity) USING (variant_id)
+        WHERE level.variant_id = locked.variant_id
+        RETURNING level.variant_id, held.quantity, level.on_hand
     )
-""")
+    INSERT INTO stock_movements (variant_id, kind, delta, on_hand, order_id)
+    SELECT variant_id, 'committed', -quantity, on_hand, $1 FROM sold ORDER BY variant_id
+"""
 
 
 async def lock_levels(session: AsyncSession, variant_ids: Iterable[UUID]) -> dict[UUID, Level]:
     """The levels of the variants, locked until the transaction ends; unknown variants are absent."""
-    found = await session.execute(_LOCK, {"variant_ids": list(variant_ids)})
-    return {row.variant_id: Level(*row) for row in found}
+    connection = await driver_connection(session)
+    found = await connection.fetch(_LOCK, list(variant_ids))
+    return {row[0]: Level(*row) for row in found}
+
+
+async def commit_held(session: AsyncSession, held: Mapping[UUID, int], *, order_id: UUID) -> None:
+    """Let what is reserved leave the shelf, with its rows of the ledger; what is available stays what it was."""
+    connection = await driver_connection(session)
+    await connection.execute(_COMMIT_HELD, order_id, list(held), list(held.values()))
 
 
 async def move_stock(
@@ -105,12 +122,9 @@ async def move_stock(
     moving = {key: move for key, move in sorted(moves.items()) if move.on_hand or move.reserved}
     if not moving:
         return dict(locked)
-    counters = {
-        "variant_ids": list(moving),
-        "on_hand": [move.on_hand for move in moving.values()],
-        "reserved": [move.reserved for move in moving.values()],
-    }
-    await session.execute(_MOVE, counters)
+    connection = await driver_connection(session)
+    on_hand, reserved = zip(*((move.on_hand, move.reserved) for move in moving.values()), strict=True)
+    await connection.execute(_MOVE, list(moving), on_hand, reserved)
     after = {key: _moved(locked[key], move) for key, move in moving.items()}
     await _enter_ledger(session, {key: move for key, move in moving.items() if move.kind is not None}, after)
     changed = [level for level in after.values() if level.available != locked[level.variant_id].available]
@@ -136,16 +150,12 @@ def _moved(level: Level, move: Move) -> Level:
 async def _enter_ledger(session: AsyncSession, moves: Mapping[UUID, Move], after: Mapping[UUID, Level]) -> None:
     if not moves:
         return
-    entries = {
-        "variant_ids": list(moves),
-        "kinds": [move.kind for move in moves.values()],
-        "deltas": [move.on_hand for move in moves.values()],
-        "on_hand": [after[key].on_hand for key in moves],
-        "reasons": [move.reason for move in moves.values()],
-        "order_ids": [move.order_id for move in moves.values()],
-        "actor_ids": [move.actor_id for move in moves.values()],
-    }
-    await session.execute(_ENTER, entries)
+    entries = [
+        (key, move.kind, move.on_hand, after[key].on_hand, move.reason, move.order_id, move.actor_id)
+        for key, move in moves.items()
+    ]
+    connection = await driver_connection(session)
+    await connection.execute(_ENTER, *zip(*entries, strict=True))
 
 
 async def announce_stock(session: AsyncSession, level: Level) -> None:

@@ -23,10 +23,10 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from catalog.claims import Claim, Status, Wanted, claimed_items, find_claim, open_claim, set_items, transition
+from catalog.claims import Claim, Status, Wanted, find_claim, open_claim, set_items, transition
 from catalog.errors import ReservationDecided
 from catalog.events import MissingStock, StockCommitFailed, StockCommitted, StockReleased, StockReturned
-from catalog.levels import Level, Move, lock_levels, move_stock
+from catalog.levels import Level, Move, commit_held, lock_levels, move_stock
 from chassis.events import Event
 from chassis.outbox import record
 from chassis.telemetry import get_logger
@@ -79,7 +79,8 @@ async def on_order_placed(session: AsyncSession, *, order_id: UUID, items: Wante
     claim = await open_claim(session, order_id)
     if claim.is_decided:
         return False
-    _, shortages = await _take(session, claim, items)
+    # A hold that is what the order says touches no level: only the reservation is confirmed.
+    _, shortages = await _take(session, claim, items) if claim.held != items else ({}, [])
     status = Status.COMMIT_FAILED if shortages else Status.HELD
     await transition(session, claim, status, cause="order.placed", is_confirmed=True)
     if shortages:
@@ -92,7 +93,11 @@ async def on_order_paid(session: AsyncSession, *, order_id: UUID, items: Wanted)
     claim = await open_claim(session, order_id)
     if claim.is_closed or claim.status in (Status.COMMITTED, Status.RETURNED):
         return False
-    _, shortages = await _take(session, claim, items, leave_shelf=True)
+    shortages: list[Shortage] = []
+    if claim.held == items:
+        await commit_held(session, items, order_id=order_id)
+    else:
+        _, shortages = await _take(session, claim, items, leave_shelf=True)
     status = Status.COMMIT_FAILED if shortages else Status.COMMITTED
     await transition(session, claim, status, cause="order.paid", is_confirmed=True)
     if shortages:
@@ -140,7 +145,7 @@ async def _take(
 
     `only_sellable`: a withdrawn variant counts as missing; an order that exists is supplied nevertheless.
     """
-    own = await claimed_items(session, claim) if claim.status is Status.HELD else {}
+    own = claim.held
     levels = await lock_levels(session, {*own, *wanted})
     shortages = []
     for variant_id, quantity in wanted.items():
@@ -158,21 +163,20 @@ async def _take(
         else:
             moves[variant_id] = Move(reserved=quantity - back)
     levels = await move_stock(session, locked=levels, moves=moves)
-    if wanted != own:
+    if wanted != claim.items:
         await set_items(session, claim, wanted)
     return levels, shortages
 
 
 async def _give_back(session: AsyncSession, claim: Claim) -> None:
-    own = await claimed_items(session, claim)
-    levels = await lock_levels(session, own)
-    await move_stock(session, locked=levels, moves={key: Move(reserved=-quantity) for key, quantity in own.items()})
+    levels = await lock_levels(session, claim.items)
+    moves = {key: Move(reserved=-quantity) for key, quantity in claim.items.items()}
+    await move_stock(session, locked=levels, moves=moves)
 
 
 async def _return(session: AsyncSession, claim: Claim) -> None:
-    own = await claimed_items(session, claim)
-    levels = await lock_levels(session, own)
-    moves = {key: Move(quantity, kind="returned", order_id=claim.order_id) for key, quantity in own.items()}
+    levels = await lock_levels(session, claim.items)
+    moves = {key: Move(quantity, kind="returned", order_id=claim.order_id) for key, quantity in claim.items.items()}
     await move_stock(session, locked=levels, moves=moves)
 
 

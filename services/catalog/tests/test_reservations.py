@@ -1,12 +1,13 @@
 """Reserving over HTTP: all or nothing, repeatable, and never the last piece twice."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chassis.database import count_statements
+from catalog.reservations import hold
 from chassis.ids import new_id
+from chassis.plain_sql import driver_connection
 
 if TYPE_CHECKING:
     from tests.conftest import Shop
@@ -166,14 +167,54 @@ async def test_selling_out_and_coming_back_is_seen_in_the_list(shop: "Shop") -> 
     assert (listed["price"]["amount"], listed["default_variant_id"]) == (100, str(cheap))
 
 
-async def test_reserving_takes_few_statements(shop: "Shop") -> None:
+async def test_a_purchase_takes_few_statements(shop: "Shop") -> None:
     first, second, third = await shop.variants(10, 10, 10)
-    seen = count_statements(shop.harness.database)
+    order, items = new_id(), {first: 1, second: 1, third: 1}
+    await shop.reserve(new_id(), items)  # A fresh connection asks the database about its types.
+    seen = await _statements(shop)
 
-    await shop.reserve(new_id(), {first: 1, second: 1, third: 1})
-
+    await shop.reserve(order, items)
     # Reservation, levels, counters, items, history; and one event for each variant.
-    assert len(seen) == 5 + 3, seen
+    assert len(seen) <= 5 + 3, seen
+
+    for event, most in (("placed", 2), ("paid", 3 + 1)):
+        seen.clear()
+        await shop.order_event(event, order, items)
+        # Reservation, counters with ledger when it is paid, history; and what is told. The inbox takes one more.
+        assert len(seen) <= most + 1, seen
+        assert not [text for text in seen if "stock_levels" in text and event == "placed"], "nothing moves"
+
+
+async def test_a_hold_that_changed_during_the_wait_is_given_back_as_it_is(shop: "Shop") -> None:
+    first, second = await shop.variants(10, 10)
+    order = new_id()
+    await shop.reserve(order, {first: 1})
+    async with shop.harness.database.transaction() as session:
+        await hold(session, order_id=order, wanted={second: 2})
+        placed = asyncio.create_task(shop.order_event("placed", order, {first: 1}))
+        await _somebody_waits(shop)
+    await placed
+    assert (await shop.stock(first), await shop.stock(second)) == ((10, 1), (10, 0))
+    assert await shop.broken_invariants() == []
+
+
+async def _statements(shop: "Shop") -> list[str]:
+    """A list that grows by every statement of the one connection that is open, BEGIN and COMMIT left out."""
+    seen: list[str] = []
+
+    def note(record: Any) -> None:
+        if not record.query.startswith(("BEGIN", "COMMIT")):
+            seen.append(record.query)
+
+    async with shop.harness.database.transaction() as session:
+        (await driver_connection(session)).add_query_logger(note)
+    return seen
+
+
+async def _somebody_waits(shop: "Shop") -> None:
+    waiting: list[Any] = []
+    while not waiting:
+        waiting = await shop.harness.fetch("SELECT 1 FROM pg_locks WHERE NOT granted")
 
 
 @pytest.mark.parametrize(
