@@ -10,7 +10,7 @@ from chassis.problems import ContentTooLarge
 from chassis.routes import Caller, Db, IdempotencyKey, Router, Session, access
 from chassis.strict import Id
 from payments import lookup, observation, refunds, webhooks
-from payments.collection import Collection
+from payments.collection import Collection, JustOpened
 from payments.provider import Provider
 from payments.schemas import (
     Handshake,
@@ -57,8 +57,10 @@ async def open_payment(
     *, body: PaymentRequest, caller: Caller, db: Db, collection: Collecting, settings: Settings, response: Response
 ) -> PaymentAnswer:
     """Make an order payable at the provider; `preparing` when the provider takes longer than three seconds."""
-    is_new = await collection.open_payment(body.order_id, user_id=caller.user_id)
-    response.status_code = 201 if is_new else 200
+    opened = await collection.open_payment(body.order_id, user_id=caller.user_id)
+    response.status_code = 201 if opened else 200
+    if isinstance(opened, JustOpened):
+        return lookup.describe_opened(opened.lease, opened.provider_order_id, settings)
     async with db.transaction() as session:
         payment = await lookup.payment_of_order(session, body.order_id, user_id=caller.user_id)
         assert payment is not None  # noqa: S101 - opened above

@@ -6,20 +6,11 @@ may report the same thing at the same moment, in any order and any number of tim
 
 from datetime import datetime
 
-from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chassis.database import db_now
 from payments.balances import return_the_rest
-from payments.models import (
-    Attempt,
-    Observation,
-    Payment,
-    PaymentStatus,
-    ProviderOrder,
-    Rank,
-    move,
-)
+from payments.ledger import attempt_below_lock, keep, keep_version, lock_payment_of, settle
+from payments.models import Attempt, Payment, PaymentStatus, Rank
 from payments.provider import ProviderPayment
 from payments.reports import report_capture, report_failure
 
@@ -61,10 +52,13 @@ def rank_of(seen: ProviderPayment) -> Rank:
 async def apply_observation(session: AsyncSession, seen: ProviderPayment, *, source: str) -> Attempt:
     """Note what somebody says about an attempt, and apply it if it says more than we knew.
 
-    Raises UnknownProviderOrder.
+    Raises UnknownProviderOrder. The attempt is a copy that the session does not watch.
     """
-    payment, now = await _payment_of(session, seen.order_id)
-    attempt = await _attempt(session, payment, seen)
+    locked = await lock_payment_of(session, seen.order_id)
+    if locked is None:
+        raise UnknownProviderOrder(seen.order_id)
+    payment, now = locked
+    attempt = await attempt_below_lock(session, seen.id) or _first_seen(payment, seen, now=now)
     rank = rank_of(seen)
     is_news = rank > attempt.rank
     if is_news:
@@ -74,54 +68,30 @@ async def apply_observation(session: AsyncSession, seen: ProviderPayment, *, sou
         attempt.amount = attempt.captured = seen.amount
         attempt.currency, attempt.captured_at = seen.currency, now
     attempt.refunds_seen = max(attempt.refunds_seen, seen.amount_refunded)
-    await session.flush()  # first the attempt: what was observed refers to it
     raw = {name: seen.raw[name] for name in _KEPT if name in seen.raw}
-    session.add(Observation(attempt_id=attempt.id, source=source, rank=rank, applied=is_news, raw=raw))
+    await keep(session, attempt, source=source, rank=rank, applied=is_news, raw=raw)
     if is_capture:
         await _report_first_capture(session, payment, attempt)
     elif is_news and rank is Rank.FAILED:
         await report_failure(session, payment, attempt)
-    else:
-        await session.flush()
+        await keep_version(session, payment)
     return attempt
 
 
-# One statement object for all: no other is sent as often.
-_PAYMENT = (
-    select(Payment, db_now())
-    .join(ProviderOrder, ProviderOrder.payment_id == Payment.id)
-    .where(ProviderOrder.provider_order_id == bindparam("provider_order_id"))
-    .with_for_update(of=Payment)
-    .execution_options(populate_existing=True)
-)
-
-
-async def _payment_of(session: AsyncSession, provider_order_id: str | None) -> tuple[Payment, datetime]:
-    """The payment, locked and as it is now, and the database's time."""
-    row = (await session.execute(_PAYMENT, {"provider_order_id": provider_order_id})).one_or_none()
-    if row is None:
-        raise UnknownProviderOrder(provider_order_id)
-    return row[0], row[1]
-
-
-async def _attempt(session: AsyncSession, payment: Payment, seen: ProviderPayment) -> Attempt:
-    attempt = await session.get(Attempt, Attempt.id_for(seen.id), populate_existing=True)
-    if attempt is None:
-        attempt = Attempt(
-            id=Attempt.id_for(seen.id),
-            payment_id=payment.id,
-            provider_order_id=seen.order_id,
-            provider_payment_id=seen.id,
-            rank=Rank.CREATED,
-            method=seen.method,
-            amount=seen.amount,
-            currency=seen.currency,
-            captured=0,
-            refunds_seen=0,
-            refunds_checked=0,
-        )
-        session.add(attempt)
-    return attempt
+def _first_seen(payment: Payment, seen: ProviderPayment, *, now: datetime) -> Attempt:
+    return Attempt(
+        id=Attempt.id_for(seen.id),
+        payment_id=payment.id,
+        provider_order_id=seen.order_id,
+        provider_payment_id=seen.id,
+        rank=Rank.CREATED,
+        method=seen.method,
+        amount=seen.amount,
+        currency=seen.currency,
+        captured=0,
+        refunds_seen=0,
+        changed_at=now,
+    )
 
 
 def _take_over(attempt: Attempt, seen: ProviderPayment, *, now: datetime) -> None:
@@ -141,7 +111,9 @@ def _took_money(seen: ProviderPayment) -> bool:
 
 async def _report_first_capture(session: AsyncSession, payment: Payment, attempt: Attempt) -> None:
     """The first captured attempt settles the payment, and the capture of every attempt is reported once."""
-    if payment.status is not PaymentStatus.SETTLED:
-        await move(session, payment, PaymentStatus.SETTLED, cause=f"captured {attempt.provider_payment_id}")
     await report_capture(session, payment, attempt)
+    if payment.status is PaymentStatus.SETTLED:
+        await keep_version(session, payment)
+    else:
+        await settle(session, payment, cause=f"captured {attempt.provider_payment_id}")
     await return_the_rest(session, attempt)

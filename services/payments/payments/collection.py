@@ -1,10 +1,9 @@
 """Making an order payable at the provider.
 
 1. `on_order_placed` notes what is to be paid (P1).
-2. The shopper asks to pay: `open_payment`. It makes sure that the payment exists and may still be paid
-   (`_payable`), takes a lease on creating the order at the provider (`_take_lease`), and waits a moment for
-   `_create`, which goes on when the shopper's patience ends (P2). Whoever asks again meanwhile waits for the same
-   creation.
+2. The shopper asks to pay: `open_payment`. It takes a lease on creating the order at the provider
+   (`_lease_or_standing`), or learns why there is none, and waits a moment for `_create`, which goes on when the
+   shopper's patience ends (P2). Whoever asks again meanwhile waits for the same creation.
 3. An answer that was lost is looked up by our receipt, never asked for blindly again: `look_up`, by the next request
    or by a job.
 
@@ -13,34 +12,22 @@ How it ends is told in `closing.py`, and what the shopper really paid in `observ
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.clients import InternalClient, UpstreamUnavailable
-from chassis.database import Database, db_now
+from chassis.database import Database
 from chassis.events import Reader
-from chassis.ids import new_id
 from chassis.telemetry import get_logger
 from payments.errors import OrderNotPayable, OrderUnknown, ProviderDown
-from payments.models import (
-    Payment,
-    PaymentStatus,
-    PaymentTransition,
-    ProviderOrder,
-    clock,
-    locked_payment,
-    move,
-)
+from payments.models import Payment, PaymentStatus, clock, locked_payment, move
+from payments.opening import Lease, Standing, adopt, note_placed, standing, take_lease
 from payments.provider import OutcomeUnknown, Provider, ProviderRefused, ProviderUnreachable
 from payments.reports import report_intent_closed
 from payments.settings import PaymentsSettings
-
-NEWS_EXPECTED_WITHIN = timedelta(minutes=3)
-"""An open payment that nobody talked about for so long is asked about."""
 
 
 class OrderPlaced(Reader):
@@ -70,36 +57,22 @@ async def on_order_placed(session: AsyncSession, order: OrderPlaced) -> None:
 
 
 async def _note(session: AsyncSession, order_id: UUID, order: OrderPlaced | OrderAnswer) -> None:
-    payment_id = new_id()
-    made = await session.execute(
-        insert(Payment)
-        .values(
-            id=payment_id,
-            order_id=order_id,
-            user_id=order.user_id,
-            status=PaymentStatus.NEW,
-            amount=order.total,
-            currency=order.currency,
-            receipt=Payment.receipt_for(payment_id),
-            pay_by=order.pay_by,
-            version=1,
-        )
-        .on_conflict_do_nothing(index_elements=["order_id"])
-        .returning(Payment.id)
+    await note_placed(
+        session,
+        order_id,
+        user_id=order.user_id,
+        amount=order.total,
+        currency=order.currency,
+        pay_by=order.pay_by,
     )
-    if made.first() is not None:
-        session.add(PaymentTransition(payment_id=payment_id, status=PaymentStatus.NEW, cause="order placed"))
-        await session.flush()
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to create the order at the provider, for a while."""
+class JustOpened:
+    """A payment that this request opened: nobody can have tried to pay it before its answer."""
 
-    id: UUID
-    payment: Payment
-    follows_another: bool
-    """An earlier creation may have succeeded without our hearing of it."""
+    lease: Lease
+    provider_order_id: str
 
 
 class Collection:
@@ -112,52 +85,44 @@ class Collection:
         self._provider = provider
         self._orders = orders
         self._settings = settings
-        self._creations: set[asyncio.Task[None]] = set()
+        self._creations: set[asyncio.Task[JustOpened | None]] = set()
 
-    async def open_payment(self, order_id: UUID, *, user_id: UUID) -> bool:
-        """Make an order payable at the provider; whether this call did so, or is about to.
+    async def open_payment(self, order_id: UUID, *, user_id: UUID) -> JustOpened | bool:
+        """Make an order payable at the provider: what this call opened, or whether it did so or is about to.
 
         Returns also when the provider takes too long: the payment is `preparing` then. Raises OrderUnknown,
         OrderNotPayable, ProviderDown, UpstreamUnavailable.
         """
-        payment = await self._payable(order_id, user_id=user_id)
-        if payment.status in (PaymentStatus.OPEN, PaymentStatus.SETTLED):
+        found = await self._lease_or_standing(order_id, user_id=user_id)
+        if isinstance(found, Standing):
+            if found.status is PaymentStatus.CREATING:
+                await self._wait_for_the_other(found.payment_id)
+                _check_payable(await self._standing(order_id), user_id=user_id)
             return False
-        lease = await self._take_lease(payment.id)
-        if lease is None:
-            await self._wait_for_the_other(payment.id)
-            await self._payable(order_id, user_id=user_id)
-            return False
-        creation = asyncio.create_task(self._create(lease))
+        creation = asyncio.create_task(self._create(found))
         self._creations.add(creation)
         creation.add_done_callback(self._forget)
         # Not wait_for: neither the shopper's patience nor a closed connection may break off a creation.
         await asyncio.wait({creation}, timeout=self._settings.create_wait)
-        if creation.done():
-            creation.result()
-        return True
+        return (creation.result() or True) if creation.done() else True
 
-    async def _payable(self, order_id: UUID, *, user_id: UUID) -> Payment:
-        payment, is_over = await self._find(order_id)
-        if payment is None or payment.user_id is None:
+    async def _lease_or_standing(self, order_id: UUID, *, user_id: UUID) -> Lease | Standing:
+        """The lease, or a payment that is open, settled, or being created by somebody else."""
+        lease, payment = await self._take_lease(order_id, user_id=user_id)
+        if lease is None and (payment is None or payment.user_id is None):
             await self._ask_orders(order_id, user_id=user_id)
-            payment, is_over = await self._find(order_id)
-        if payment is None or payment.user_id != user_id:
-            raise OrderUnknown("Pay one of your own orders.")
-        if payment.status in (PaymentStatus.CLOSING, PaymentStatus.CLOSED) or payment.closing_at is not None:
-            raise OrderNotPayable("The order is closed or closing; place a new one.")
-        if is_over and payment.status is not PaymentStatus.SETTLED:
-            raise OrderNotPayable("The time to pay this order is over; place a new one.")
-        return payment
+            lease, payment = await self._take_lease(order_id, user_id=user_id)
+        return lease or _check_payable(payment, user_id=user_id)
 
-    async def _find(self, order_id: UUID) -> tuple[Payment | None, bool]:
-        """The payment of an order, and whether its time to pay is over."""
+    async def _take_lease(self, order_id: UUID, *, user_id: UUID) -> tuple[Lease | None, Standing | None]:
+        """The lease, or how the payment stands that gives none."""
         async with self._database.transaction() as session:
-            found = await session.execute(
-                select(Payment, db_now() > Payment.pay_by).where(Payment.order_id == order_id)
-            )
-            row = found.first()
-        return (row[0], bool(row[1])) if row else (None, False)
+            lease = await take_lease(session, order_id, user_id=user_id, seconds=self._settings.create_lease)
+            return lease, None if lease else await standing(session, order_id)
+
+    async def _standing(self, order_id: UUID) -> Standing | None:
+        async with self._database.transaction() as session:
+            return await standing(session, order_id)
 
     async def _ask_orders(self, order_id: UUID, *, user_id: UUID) -> None:
         """The shopper was faster than the event."""
@@ -174,20 +139,6 @@ class Collection:
         async with self._database.transaction() as session:
             await _note(session, order_id, order)
 
-    async def _take_lease(self, payment_id: UUID) -> Lease | None:
-        """None while somebody else has it, or when the payment may no longer be opened."""
-        async with self._database.transaction() as session:
-            payment = await locked_payment(session, payment_id)
-            now = await clock(session)
-            is_over = payment.closing_at is not None or payment.pay_by is None or payment.pay_by <= now
-            was_left = payment.status is PaymentStatus.CREATING and _lease_is_over(payment, now)
-            if is_over or not (payment.status is PaymentStatus.NEW or was_left):
-                return None
-            payment.lease = new_id()
-            payment.lease_until = payment.next_ask_at = now + timedelta(seconds=self._settings.create_lease)
-            await move(session, payment, PaymentStatus.CREATING, cause="shopper wants to pay")
-            return Lease(payment.lease, payment, follows_another=was_left)
-
     async def _wait_for_the_other(self, payment_id: UUID) -> None:
         deadline = asyncio.get_running_loop().time() + self._settings.create_wait
         while asyncio.get_running_loop().time() < deadline:
@@ -197,37 +148,37 @@ class Collection:
                 return
             await asyncio.sleep(0.1)
 
-    async def _create(self, lease: Lease) -> None:
-        """Create the order at the provider and keep its id. Raises ProviderDown."""
-        payment = lease.payment
+    async def _create(self, lease: Lease) -> JustOpened | None:
+        """Create the order at the provider and keep its id; None when it was there already. Raises ProviderDown."""
         try:
-            if lease.follows_another and await self.look_up(payment.id, payment.receipt):
-                return
+            if lease.follows_another and await self.look_up(lease.payment_id, lease.receipt):
+                return None
             provider_order_id = await self._provider.create_order(
-                receipt=payment.receipt,
-                amount=payment.amount,
-                currency=payment.currency,
-                notes={"order_id": str(payment.order_id)},
+                receipt=lease.receipt,
+                amount=lease.amount,
+                currency=lease.currency,
+                notes={"order_id": str(lease.order_id)},
             )
         except ProviderUnreachable as error:
-            get_logger().warning("provider not reached", payment_id=str(payment.id), error=str(error))
+            get_logger().warning("provider not reached", payment_id=str(lease.payment_id), error=str(error))
             await self._give_back(lease)
             raise ProviderDown("Repeat in a moment; nothing is lost.", retry_after=5) from error
         except ProviderRefused as error:
-            get_logger().error("provider refuses the order", payment_id=str(payment.id), error=str(error))
+            get_logger().error("provider refuses the order", payment_id=str(lease.payment_id), error=str(error))
             await self._give_back(lease, is_in_doubt=True)
             raise ProviderDown("Repeat in a moment; nothing is lost.", retry_after=30) from error
         except OutcomeUnknown as error:
             # It may exist: the lease stays, and once it is over the look-up by receipt finds out.
-            get_logger().warning("provider order in doubt", payment_id=str(payment.id), error=str(error))
+            get_logger().warning("provider order in doubt", payment_id=str(lease.payment_id), error=str(error))
             raise ProviderDown("Repeat in a moment; nothing is paid twice.", retry_after=5) from error
         async with self._database.transaction() as session:
-            await adopt(session, payment.id, [provider_order_id], lease=lease.id)
+            is_open = await adopt(session, lease.payment_id, [provider_order_id], lease=lease.id)
+        return JustOpened(lease, provider_order_id) if is_open else None
 
     async def _give_back(self, lease: Lease, *, is_in_doubt: bool = False) -> None:
         """The next request need not wait. In doubt it looks first: a refusal may mean that our receipt is there."""
         async with self._database.transaction() as session:
-            payment = await locked_payment(session, lease.payment.id)
+            payment = await locked_payment(session, lease.payment_id)
             if payment.status is not PaymentStatus.CREATING or payment.lease != lease.id:
                 return
             payment.lease_until = payment.next_ask_at = await clock(session)
@@ -248,7 +199,7 @@ class Collection:
                 await _close_if_nothing_was_made(session, payment_id)
         return bool(found)
 
-    def _forget(self, creation: asyncio.Task[None]) -> None:
+    def _forget(self, creation: asyncio.Task[JustOpened | None]) -> None:
         """Nobody may be left who waits for it, so what went wrong is noted here."""
         self._creations.discard(creation)
         if creation.cancelled():
@@ -270,21 +221,15 @@ def _lease_is_over(payment: Payment, now: datetime) -> bool:
     return payment.lease_until is not None and payment.lease_until <= now
 
 
-async def adopt(session: AsyncSession, payment_id: UUID, provider_order_ids: list[str], *, lease: UUID | None) -> None:
-    """Link provider orders to their payment: the first answer opens it, a late one is watched like the first."""
-    payment = await locked_payment(session, payment_id)
-    for provider_order_id in provider_order_ids:
-        values = {"provider_order_id": provider_order_id, "payment_id": payment_id}
-        await session.execute(insert(ProviderOrder).values(values).on_conflict_do_nothing())
-    if payment.status is not PaymentStatus.CREATING or (lease is not None and payment.lease != lease):
-        return
-    now = await clock(session)
-    if payment.closing_at is None:
-        payment.next_ask_at = now + NEWS_EXPECTED_WITHIN
-        await move(session, payment, PaymentStatus.OPEN, cause="provider order made")
-    else:
-        payment.next_ask_at = now
-        await move(session, payment, PaymentStatus.CLOSING, cause="provider order made while closing")
+def _check_payable(payment: Standing | None, *, user_id: UUID) -> Standing:
+    """The payment, if this user may pay it. Raises OrderUnknown, OrderNotPayable."""
+    if payment is None or payment.user_id != user_id:
+        raise OrderUnknown("Pay one of your own orders.")
+    if payment.status in (PaymentStatus.CLOSING, PaymentStatus.CLOSED) or payment.is_closing:
+        raise OrderNotPayable("The order is closed or closing; place a new one.")
+    if payment.is_over and payment.status is not PaymentStatus.SETTLED:
+        raise OrderNotPayable("The time to pay this order is over; place a new one.")
+    return payment
 
 
 async def _close_if_nothing_was_made(session: AsyncSession, payment_id: UUID) -> None:

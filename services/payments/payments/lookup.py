@@ -1,5 +1,7 @@
 """What a client sees of a payment."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
@@ -7,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.database import db_now
 from chassis.money import Money
-from payments.balances import totals
 from payments.errors import PaymentNotFound
-from payments.models import Attempt, Payment, PaymentStatus, ProviderOrder, Refund
+from payments.models import Attempt, Payment, PaymentStatus, ProviderOrder, Refund, RefundStatus
+from payments.opening import Lease
 from payments.schemas import AttemptAnswer, CheckoutAnswer, PaymentAnswer, RefundAnswer
 from payments.settings import PaymentsSettings
 
@@ -42,8 +44,10 @@ async def describe(session: AsyncSession, payment: Payment, settings: PaymentsSe
     """The payment with its attempts, refunds and, while it can be paid, what checkout.js needs."""
     found = select(Attempt).where(Attempt.payment_id == payment.id).order_by(Attempt.first_seen_at, Attempt.id)
     attempts = (await session.scalars(found)).all()
-    # Nothing can have been captured or refunded before the first attempt, which is when most checkouts are read.
-    captured, refunded, _pending = await totals(session, payment) if attempts else (0, 0, 0)
+    # Nothing can have been refunded before the first attempt, which is when most checkouts are read.
+    refunds = await _refunds(session, payment) if attempts else []
+    captured = sum(attempt.captured for attempt in attempts)
+    refunded = sum(refund.amount for refund in refunds if refund.status is RefundStatus.PROCESSED)
     return PaymentAnswer(
         id=payment.id,
         order_id=payment.order_id,
@@ -52,9 +56,26 @@ async def describe(session: AsyncSession, payment: Payment, settings: PaymentsSe
         captured=Money.of(captured, payment.currency),
         refunded=Money.of(refunded, payment.currency),
         provider="razorpay",
-        checkout=await _checkout(session, payment, settings),
+        checkout=await _checkout_of(session, payment, settings),
         attempts=[_attempt(attempt) for attempt in attempts],
-        refunds=await describe_refunds(session, payment) if attempts else [],
+        refunds=[describe_refund(refund, payment.currency) for refund in refunds],
+    )
+
+
+def describe_opened(lease: Lease, provider_order_id: str, settings: PaymentsSettings) -> PaymentAnswer:
+    """A payment at the moment it was opened, from what is in hand: there are no attempts yet."""
+    amount, nothing = Money.of(lease.amount, lease.currency), Money.of(0, lease.currency)
+    return PaymentAnswer(
+        id=lease.payment_id,
+        order_id=lease.order_id,
+        status=_PUBLIC[PaymentStatus.OPEN],
+        amount=amount,
+        captured=nothing,
+        refunded=nothing,
+        provider="razorpay",
+        checkout=_checkout(provider_order_id, amount=amount, expires_at=lease.pay_by, settings=settings),
+        attempts=[],
+        refunds=[],
     )
 
 
@@ -66,7 +87,7 @@ def _status(payment: Payment, *, captured: int, refunded: int) -> str:
     return "refunded" if refunded >= captured else "partially_refunded"
 
 
-async def _checkout(session: AsyncSession, payment: Payment, settings: PaymentsSettings) -> CheckoutAnswer | None:
+async def _checkout_of(session: AsyncSession, payment: Payment, settings: PaymentsSettings) -> CheckoutAnswer | None:
     if payment.status is not PaymentStatus.OPEN or payment.pay_by is None:
         return None
     orders = select(ProviderOrder.provider_order_id).where(
@@ -75,13 +96,20 @@ async def _checkout(session: AsyncSession, payment: Payment, settings: PaymentsS
     provider_order_id = await session.scalar(orders.order_by(ProviderOrder.first_seen_at).limit(1))
     if provider_order_id is None:
         return None
+    amount = Money.of(payment.amount, payment.currency)
+    return _checkout(provider_order_id, amount=amount, expires_at=payment.pay_by, settings=settings)
+
+
+def _checkout(
+    provider_order_id: str, *, amount: Money, expires_at: datetime, settings: PaymentsSettings
+) -> CheckoutAnswer:
     page = settings.simulator_page_url
     return CheckoutAnswer(
         key_id=settings.razorpay_key_id,
         razorpay_order_id=provider_order_id,
-        amount=Money.of(payment.amount, payment.currency),
-        currency=payment.currency,
-        expires_at=payment.pay_by,
+        amount=amount,
+        currency=amount.currency,
+        expires_at=expires_at,
         page_url=f"{page}/{provider_order_id}" if page else None,
     )
 
@@ -102,13 +130,17 @@ def _attempt(attempt: Attempt) -> AttemptAnswer:
 
 async def describe_refunds(session: AsyncSession, payment: Payment) -> list[RefundAnswer]:
     """Every refund of a payment, oldest first."""
+    return [describe_refund(refund, payment.currency) for refund in await _refunds(session, payment)]
+
+
+async def _refunds(session: AsyncSession, payment: Payment) -> Sequence[Refund]:
     refunds = (
         select(Refund)
         .join(Attempt, Attempt.id == Refund.attempt_id)
         .where(Attempt.payment_id == payment.id)
         .order_by(Refund.created_at, Refund.id)
     )
-    return [describe_refund(refund, payment.currency) for refund in await session.scalars(refunds)]
+    return (await session.scalars(refunds)).all()
 
 
 def describe_refund(refund: Refund, currency: str) -> RefundAnswer:

@@ -18,11 +18,11 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.database import Database, db_now
 from chassis.jobs import JobOutcome
+from chassis.plain_sql import driver_connection
 from chassis.strict import Unreadable, decode_json
 from chassis.telemetry import get_logger
 from payments.attempts import UnknownProviderOrder
@@ -36,6 +36,18 @@ GIVE_UP_AFTER = 60
 
 AT_ONCE = 2
 """Webhooks applied at the same time, so that a burst of them leaves connections for requests."""
+
+_APPLIED = "applied"
+
+_STORE = "INSERT INTO webhook_events (id, body) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true"
+
+# Claimed and marked in one: should applying it fail, the mark is rolled back with the rest.
+_FINISH = """
+UPDATE webhook_events SET processed_at = clock_timestamp(), outcome = $2
+WHERE id = (SELECT id FROM webhook_events WHERE id = $1 AND processed_at IS NULL FOR UPDATE SKIP LOCKED)
+RETURNING body"""
+
+_CORRECT = "UPDATE webhook_events SET outcome = $2 WHERE id = $1"
 
 ApplyEntity = Callable[[AsyncSession, Any], Awaitable[None]]
 
@@ -51,8 +63,8 @@ def prove(body: bytes, *, signature: str | None, secrets: tuple[str, ...]) -> No
 async def receive(session: AsyncSession, body: bytes, *, event_id: str | None) -> str | None:
     """Store a proven webhook; its id, or None when it came before."""
     identity = event_id if event_id and len(event_id) <= 100 else hashlib.sha256(body).hexdigest()
-    stored = insert(WebhookEvent).values(id=identity, body=body).on_conflict_do_nothing().returning(WebhookEvent.id)
-    return (await session.execute(stored)).scalar()
+    connection = await driver_connection(session)
+    return identity if await connection.fetchval(_STORE, identity, body) else None
 
 
 @dataclass
@@ -99,10 +111,10 @@ class Processing:
     async def _attempt(self, event_id: str) -> None:
         try:
             async with self.database.transaction() as session:
-                event = await _taken(session, event_id)
-                if event is not None:
-                    event.outcome = await self._apply(session, event.body)
-                    event.processed_at = db_now()
+                connection = await driver_connection(session)
+                body = await connection.fetchval(_FINISH, event_id, _APPLIED)
+                if body is not None and (outcome := await self._apply(session, body)) != _APPLIED:
+                    await connection.execute(_CORRECT, event_id, outcome)
         except UnknownProviderOrder:
             await self._postpone(event_id, outcome="unknown order", give_up_after=GIVE_UP_AFTER)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one must not make it come every second
@@ -141,7 +153,7 @@ class Processing:
         except (Unreadable, KeyError, TypeError, AttributeError, ProviderError) as error:
             get_logger().warning("webhook unreadable", error=repr(error)[:300])
             return "unreadable"
-        return "applied" if entities else "not for us"
+        return _APPLIED if entities else "not for us"
 
 
 _TAKE = (
