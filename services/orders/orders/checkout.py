@@ -28,8 +28,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import Select, select
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.database import Database
@@ -48,7 +49,8 @@ from orders.errors import (
 from orders.known_orders import KnownOrders, known_orders
 from orders.models import CLOSED, ActorKind, Order, OrderItem, PaymentStatus
 from orders.neighbours import Cart, Neighbours, Offer
-from orders.order_states import Actor, find_order
+from orders.order_reading import find_order
+from orders.order_states import Actor
 from orders.order_writing import Turn, begin, take_turn
 from orders.quotes import order_items, quote, totals_of
 from orders.schemas import PlaceOrder
@@ -56,6 +58,9 @@ from orders.settings import OrdersSettings
 
 SMALLEST_PAYMENT = 100
 """Minor units below which the payment provider refuses, unless there is nothing to pay."""
+
+DATABASE_ERRORS = (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What a session raises, and what the driver does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +155,11 @@ class Checkout:
                 if placed := await self._already_placed(attempt):
                     return placed
                 await self._release(attempt)
-            except DBAPIError as error:
+            except DATABASE_ERRORS as error:
                 # The commit may have happened all the same: only the database knows.
                 if placed := await self._already_placed(attempt):
                     return placed
-                if not isinstance(error, IntegrityError):
+                if not isinstance(error, asyncpg.UniqueViolationError):
                     raise
                 raise await self._why_not_unique(cart) from None
         raise AssertionError("the second round returns or raises")

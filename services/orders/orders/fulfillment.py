@@ -15,7 +15,7 @@ from orders.errors import (
     OrderNotReady,
     OrderNotShippable,
 )
-from orders.models import Order, PaymentStatus, Status, orders
+from orders.models import Order, PaymentStatus, Status
 from orders.order_states import Actor, Step, Trigger, advance, move_for, state_of
 from orders.schemas import Tracking
 
@@ -47,7 +47,7 @@ def decide_shipping(order: Order, actor: Actor, tracking: Tracking) -> Step | No
         move=move,
         actor=actor,
         changes={"carrier": tracking.carrier, "tracking": tracking.number},
-        provided=(orders.c.payment_status != PaymentStatus.REFUNDED, orders.c.stock_committed_at.is_not(None)),
+        provided="payment_status <> 'refunded' AND stock_committed_at IS NOT NULL",
     )
 
 

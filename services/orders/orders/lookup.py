@@ -15,7 +15,7 @@ from chassis.pagination import COUNT_CAP, PageQuery, decode_cursor, encode_curso
 from orders.errors import OrderNotFound
 from orders.models import Order, OrderMove
 from orders.order_numbers import as_number
-from orders.order_states import find_order
+from orders.order_reading import find_order
 from orders.schemas import AdminOrderQuery, OrderQuery
 
 
@@ -38,7 +38,11 @@ class Page:
 
 async def my_order(session: AsyncSession, user_id: UUID, order_id: UUID) -> Order:
     """One of the caller's orders. Raises OrderNotFound, also for somebody else's."""
-    order = await find_order(session, order_id)
+    return own(await find_order(session, order_id), user_id)
+
+
+def own(order: Order | None, user_id: UUID) -> Order:
+    """This order if it is the caller's. Raises OrderNotFound."""
     if order is None or order.user_id != user_id:
         raise OrderNotFound
     return order

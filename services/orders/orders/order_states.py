@@ -5,21 +5,21 @@ events that announce it, all in the caller's transaction. When another move came
 the decision is taken anew. A process decides; this file lets it do nothing that the table does not list.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, insert, select, update
+import msgspec
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import joinedload
-from sqlalchemy.orm.attributes import set_committed_value
 
-from chassis.database import db_now
 from chassis.events import Event
 from chassis.ids import new_id
 from chassis.outbox import record
+from chassis.plain_sql import driver_connection
 from chassis.problems import Busy
 from chassis.telemetry import get_logger
 from orders.events import (
@@ -34,7 +34,8 @@ from orders.events import (
     RefundRequested,
     announcement,
 )
-from orders.models import ActorKind, CloseReason, Order, Status, order_moves, orders
+from orders.models import ActorKind, CloseReason, Order, PaymentStatus, Status, order_moves, orders
+from orders.order_reading import find_order
 
 
 class State(StrEnum):
@@ -177,8 +178,10 @@ class Step:
     """The captured attempt it is about; without one no refund is asked for."""
     refund_reason: RefundReason | None = None
     changes: dict[str, Any] = field(default_factory=dict)
-    provided: Sequence[ColumnElement[bool]] = ()
-    """What else must hold at the moment of the update."""
+    provided: str = "true"
+    """What else must hold at the moment of the update, as a condition on the row."""
+    payment: tuple[PaymentStatus, int] | None = None
+    """What payments has said, to be shown unless something newer was; and its version."""
 
     @property
     def emits(self) -> list[type[Event]]:
@@ -191,23 +194,6 @@ Decide = Callable[[Order], Step | None]
 
 ATTEMPTS = 10
 """Lost races after which a move is given up; each means that somebody else moved the order."""
-
-
-# One statement object for all, order and items in one round trip: no other is sent as often.
-_ORDER = (
-    select(Order)
-    .where(Order.id == bindparam("order_id"))
-    .options(joinedload(Order.items))
-    .execution_options(populate_existing=True)
-)
-
-
-_HISTORY = insert(order_moves)
-
-
-async def find_order(session: AsyncSession, order_id: UUID) -> Order | None:
-    """The order with its items, as it is now."""
-    return (await session.execute(_ORDER, {"order_id": order_id})).unique().scalar_one_or_none()
 
 
 async def advance(session: AsyncSession, order_id: UUID, decide: Decide) -> tuple[Order | None, Step | None]:
@@ -229,35 +215,63 @@ async def _take(session: AsyncSession, order: Order, step: Step) -> bool:
     """The guarded update; False when the order is no longer where the decision saw it."""
     after = step.move.after.status
     changes = {"status": after, "version": order.version + max(1, len(step.emits)), **step.changes}
-    if after is not order.status:
-        changes[_STAMPS[after]] = db_now()
-    statement = (
-        update(orders)
-        .where(orders.c.id == order.id, orders.c.status == order.status, orders.c.version == order.version)
-        .where(*step.provided)
-        .values(changes)
-        .returning(*orders.c)
+    stamp = _STAMPS[after] if after is not order.status else None
+    history = history_row(order.id, step, version=changes["version"], before=order.status)
+    connection = await driver_connection(session)
+    moved = await connection.fetchrow(
+        _statement(tuple(changes), stamp, step.provided),
+        order.id,
+        order.status,
+        order.version,
+        msgspec.json.encode(history).decode(),
+        *(step.payment or (None, None)),
+        *changes.values(),
     )
-    row = (await session.execute(statement)).one_or_none()
-    if row is None:
+    if moved is None:
         return False
-    before = order.status
-    for name, value in row._mapping.items():  # noqa: SLF001 - the documented name of a row's mapping
-        set_committed_value(order, name, value)
-    await session.execute(_HISTORY, history_row(order, step, before=before))
+    for name, value in {**changes, **moved}.items():
+        setattr(order, name, value)
+    order.payment_status = PaymentStatus(moved["payment_status"])
     await announce(session, order, step)
     return True
 
 
-def history_row(order: Order, step: Step, *, before: Status | None = None) -> dict[str, Any]:
-    """The line of history of a move, for the order as it is after it."""
+@cache
+def _statement(changed: tuple[str, ...], stamp: str | None, provided: str) -> str:
+    """The update with its line of history, in one statement."""
+    sets = [f"{name} = ${number}" for number, name in enumerate(changed, start=7)]
+    stamps = [stamp] if stamp else []
+    returned = [*stamps, "payment_status", "payment_version", "needs_review", "stock_committed_at"]
+    return f"""
+        WITH moved AS (
+            UPDATE orders SET
+                {", ".join([*sets, *(f"{name} = clock_timestamp()" for name in stamps)])},
+                payment_status = CASE WHEN payment_version < $6 THEN $5 ELSE payment_status END,
+                payment_version = greatest(payment_version, $6)
+            WHERE id = $1 AND status = $2 AND version = $3 AND {provided}
+            RETURNING {", ".join(returned)}
+        ), told AS (
+            INSERT INTO order_moves ({", ".join(HISTORY)})
+            SELECT {", ".join(f"line.{name}" for name in HISTORY)}
+            FROM moved, json_populate_record(NULL::order_moves, $4::text::json) AS line
+        )
+        SELECT * FROM moved
+    """  # noqa: S608 - names and conditions of our own
+
+
+HISTORY = [name for name in order_moves.columns.keys() if name != "at"]  # noqa: SIM118 - not a dict
+"""The columns of a line of history that do not set themselves."""
+
+
+def history_row(order_id: UUID, step: Step, *, version: int, before: Status | None = None) -> dict[str, Any]:
+    """The line of history of a move that makes the order's version this one."""
     return {
         "id": new_id(),
-        "order_id": order.id,
-        "version": order.version,
+        "order_id": order_id,
+        "version": version,
         "move": step.move.name,
         "from_status": before,
-        "to_status": order.status,
+        "to_status": step.move.after.status,
         "cause": step.move.trigger,
         "actor_kind": step.actor.kind,
         "actor_id": step.actor.id,
@@ -277,5 +291,5 @@ async def announce(session: AsyncSession, order: Order, step: Step) -> None:
 async def hold_for_review(session: AsyncSession, order: Order, *, why: str) -> None:
     """Mark an order that a person must look at, and raise the alarm."""
     await session.execute(update(orders).where(orders.c.id == order.id).values(needs_review=True))
-    set_committed_value(order, "needs_review", value=True)
+    order.needs_review = True
     get_logger().error("order needs review", order_id=str(order.id), number=order.number, why=why)

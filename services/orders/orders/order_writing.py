@@ -10,12 +10,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from orders.models import Order, OrderItem, order_items, order_moves, orders
+from chassis.plain_sql import driver_connection
+from orders.models import Order, OrderItem, order_items, orders
 from orders.order_numbers import first_free, some_numbers
-from orders.order_states import Actor, State, Step, Trigger, announce, history_row, move_for
+from orders.order_states import HISTORY, Actor, State, Step, Trigger, announce, history_row, move_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,44 +28,44 @@ class Turn:
     """A number that no order has."""
 
 
-_TAKE_TURN = text("""
-    WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended(:cart_id, 0)))
-    SELECT clock_timestamp(), ARRAY(SELECT number FROM orders WHERE number = ANY (CAST(:numbers AS text[]))) FROM turn
-""")
+_TAKE_TURN = """
+    WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended($1, 0)))
+    SELECT clock_timestamp(), ARRAY(SELECT number FROM orders WHERE number = ANY ($2)) FROM turn
+"""
 
 _SET_BY_THE_DATABASE = {"placement", "cart_knows", "needs_review", "payment_version", "returned_attempts"}
 _ORDER = [name for name in orders.columns.keys() if name not in _SET_BY_THE_DATABASE]  # noqa: SIM118 - not a dict
 _ITEM = order_items.columns.keys()
-_MOVE = [name for name in order_moves.columns.keys() if name != "at"]  # noqa: SIM118 - not a dict
 
 # Documents instead of sixty parameters: PostgreSQL reads each member as its column's type.
-_WRITE = text(f"""
+_WRITE = f"""
     WITH placed AS (
         INSERT INTO orders ({", ".join(_ORDER)})
-        SELECT {", ".join(_ORDER)} FROM json_populate_record(NULL::orders, CAST(:order AS json)) AS new
+        SELECT {", ".join(_ORDER)} FROM json_populate_record(NULL::orders, $1::text::json) AS new
         WHERE NOT EXISTS (
             SELECT FROM orders
-            WHERE user_id = new.user_id AND cart_id = new.cart_id AND placement > :seen AND id <> new.id
+            WHERE user_id = new.user_id AND cart_id = new.cart_id AND placement > $4 AND id <> new.id
         )
         RETURNING id
     ), filled AS (
         INSERT INTO order_items ({", ".join(_ITEM)})
         SELECT {", ".join(f"item.{name}" for name in _ITEM)}
-        FROM placed, json_populate_recordset(NULL::order_items, CAST(:items AS json)) AS item
+        FROM placed, json_populate_recordset(NULL::order_items, $2::text::json) AS item
     ), acknowledged AS (
-        UPDATE orders SET cart_knows = true FROM placed WHERE orders.id = ANY (CAST(:acknowledged AS uuid[]))
+        UPDATE orders SET cart_knows = true FROM placed WHERE orders.id = ANY ($5::uuid[])
     )
-    INSERT INTO order_moves ({", ".join(_MOVE)})
-    SELECT {", ".join(f"move.{name}" for name in _MOVE)}
-    FROM placed, json_populate_record(NULL::order_moves, CAST(:move AS json)) AS move
+    INSERT INTO order_moves ({", ".join(HISTORY)})
+    SELECT {", ".join(f"move.{name}" for name in HISTORY)}
+    FROM placed, json_populate_record(NULL::order_moves, $3::text::json) AS move
     RETURNING order_id
-""")  # noqa: S608 - the columns of our own tables
+"""  # noqa: S608 - the columns of our own tables
 
 
 async def take_turn(session: AsyncSession, cart_id: UUID) -> Turn:
     """Wait until nobody else is ordering this cart."""
     numbers = some_numbers()
-    now, taken = (await session.execute(_TAKE_TURN, {"cart_id": str(cart_id), "numbers": numbers})).one()
+    connection = await driver_connection(session)
+    ((now, taken),) = await connection.fetch(_TAKE_TURN, str(cart_id), numbers)
     return Turn(now, first_free(numbers, taken))
 
 
@@ -81,14 +81,16 @@ async def begin(
     order.status = move.after.status
     order.version = len(move.emits)
     step = Step(move=move, actor=actor)
-    values = {
-        "order": _json({**_members(order, _ORDER), "fingerprint": f"\\x{order.fingerprint.hex()}"}),
-        "items": _json([{**_members(item, _ITEM), "order_id": order.id} for item in order.items]),
-        "move": _json(history_row(order, step)),
-        "seen": seen,
-        "acknowledged": list(acknowledged),
-    }
-    if (await session.execute(_WRITE, values)).one_or_none() is None:
+    connection = await driver_connection(session)
+    is_written = await connection.fetchval(
+        _WRITE,
+        _json({**_members(order, _ORDER), "fingerprint": f"\\x{order.fingerprint.hex()}"}),
+        _json([{**_members(item, _ITEM), "order_id": order.id} for item in order.items]),
+        _json(history_row(order.id, step, version=order.version)),
+        seen,
+        list(acknowledged),
+    )
+    if not is_written:
         return False
     await announce(session, order, step)
     return True

@@ -14,14 +14,15 @@ Each function returns whether anything changed.
 
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm.attributes import set_committed_value
 
 from chassis.events import Reader
+from chassis.plain_sql import driver_connection
 from orders.events import RefundReason
 from orders.models import CloseReason, Order, PaymentStatus, Status
-from orders.order_states import Step, Trigger, advance, find_order, hold_for_review, move_for, state_of
+from orders.order_reading import find_order
+from orders.order_states import Move, Step, Trigger, advance, hold_for_review, move_for, state_of
 
 OWES_GOODS = (Status.PAID, Status.SHIPPED, Status.DELIVERED)
 
@@ -68,17 +69,20 @@ async def on_payment_captured(session: AsyncSession, captured: PaymentCaptured) 
     order, step = await advance(session, captured.order_id, lambda order: decide_capture(order, captured))
     if order is None:
         return False
-    shown = await _show(session, order, captured, status=PaymentStatus.PAID)
+    shown = step is not None or await _show(session, order, captured, status=PaymentStatus.PAID)
     if step is not None and step.move.trigger is Trigger.CAPTURE_MISMATCHED:
         await hold_for_review(session, order, why="captured amount or currency differs from the order's")
     await _review_when_refunded(session, order)
-    return step is not None or shown
+    return shown
+
+
+_PAYS_ANOTHER = "SELECT EXISTS (SELECT FROM orders WHERE paying_attempt_id = $1 AND id <> $2)"
 
 
 async def _pays_another_order(session: AsyncSession, captured: PaymentCaptured) -> bool:
     """Whether the money is spent already: then it neither pays this order too nor goes back, and a person must look."""
-    paid = select(Order.id).where(Order.paying_attempt_id == captured.attempt_id, Order.id != captured.order_id)
-    if await session.scalar(paid) is None:
+    connection = await driver_connection(session)
+    if not await connection.fetchval(_PAYS_ANOTHER, captured.attempt_id, captured.order_id):
         return False
     if order := await find_order(session, captured.order_id):
         await hold_for_review(session, order, why="captured by an attempt that pays another order")
@@ -92,26 +96,31 @@ def decide_capture(order: Order, captured: PaymentCaptured) -> Step | None:
         return None
     state = state_of(order)
     if (captured.amount, captured.currency) != (order.total, order.currency):
-        return _give_back(order, attempt_id, Trigger.CAPTURE_MISMATCHED, RefundReason.MISMATCH)
+        return _give_back(order, captured, Trigger.CAPTURE_MISMATCHED, RefundReason.MISMATCH)
     move = move_for(state, Trigger.CAPTURED)
     if move is None:
         late = order.paying_attempt_id is None
         reason = RefundReason.LATE_CAPTURE if late else RefundReason.DUPLICATE_CAPTURE
-        return _give_back(order, attempt_id, Trigger.CAPTURED_ELSEWHERE, reason)
+        return _give_back(order, captured, Trigger.CAPTURED_ELSEWHERE, reason)
     changes: dict[str, object] = {"paying_attempt_id": attempt_id, "payment_id": captured.payment_id}
     if move.after.status is Status.PAID:
         changes |= {"close_reason": None, "closing_since": None}
     missing = order.close_reason is CloseReason.OUT_OF_STOCK
     reason = RefundReason.OUT_OF_STOCK if missing else RefundReason.CANCELLED
-    return Step(move=move, attempt_id=attempt_id, refund_reason=reason, changes=changes)
+    return _step(move, captured, reason=reason, changes=changes)
 
 
-def _give_back(order: Order, attempt_id: UUID, trigger: Trigger, reason: RefundReason) -> Step | None:
+def _give_back(order: Order, captured: PaymentCaptured, trigger: Trigger, reason: RefundReason) -> Step | None:
     move = move_for(state_of(order), trigger)
     if move is None:
         return None
-    returned = [*order.returned_attempts, attempt_id]
-    return Step(move=move, attempt_id=attempt_id, refund_reason=reason, changes={"returned_attempts": returned})
+    returned = [*order.returned_attempts, captured.attempt_id]
+    return _step(move, captured, reason=reason, changes={"returned_attempts": returned})
+
+
+def _step(move: Move, captured: PaymentCaptured, *, reason: RefundReason, changes: dict[str, object]) -> Step:
+    shown = (PaymentStatus.PAID, captured.payment_version)
+    return Step(move=move, attempt_id=captured.attempt_id, refund_reason=reason, changes=changes, payment=shown)
 
 
 async def on_payment_failed(_session: AsyncSession, _failed: PaymentFailed) -> bool:
@@ -176,7 +185,7 @@ async def _show(session: AsyncSession, order: Order, report: PaymentReport, *, s
     if shown is not None:
         # The status too: the update may have waited for a move that the order was read before.
         for name, value in shown._mapping.items():  # noqa: SLF001 - the documented name of a row's mapping
-            set_committed_value(order, name, value)
+            setattr(order, name, value)
     return shown is not None
 
 

@@ -13,11 +13,10 @@ Each function returns whether anything changed.
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chassis.database import db_now
 from chassis.events import Reader
+from chassis.plain_sql import driver_connection
 from orders.events import RefundReason
 from orders.models import CloseReason, Order, Status
 from orders.order_states import Step, Trigger, advance, hold_for_review, move_for, state_of
@@ -54,14 +53,9 @@ async def on_stock_returned(session: AsyncSession, answer: StockAnswer) -> bool:
 
 async def _remember(session: AsyncSession, answer: StockAnswer, column: str) -> bool:
     """Keep when it was first heard; hearing it again changes nothing."""
-    found = await session.execute(
-        update(Order)
-        .where(Order.id == answer.order_id, getattr(Order, column).is_(None))
-        .values({column: db_now()})
-        .returning(Order.id)
-        .execution_options(synchronize_session=False)
-    )
-    return found.scalar_one_or_none() is not None
+    connection = await driver_connection(session)
+    first_heard = f"UPDATE orders SET {column} = clock_timestamp() WHERE id = $1 AND {column} IS NULL RETURNING true"  # noqa: S608 - one of two columns
+    return bool(await connection.fetchval(first_heard, answer.order_id))
 
 
 async def on_commit_failed(session: AsyncSession, failed: CommitFailed) -> bool:

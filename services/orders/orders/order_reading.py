@@ -1,0 +1,62 @@
+"""One order with its items, read in one statement by the driver: no other row is read as often."""
+
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis.plain_sql import driver_connection
+from orders.models import CloseReason, Order, OrderItem, PaymentStatus, Status, orders
+
+
+class _Item(msgspec.Struct):
+    id: UUID
+    order_id: UUID
+    position: int
+    variant_id: UUID
+    product_id: UUID
+    sku: str
+    name: str
+    image_url: str | None
+    quantity: int
+    price_at_purchase: int
+
+
+# As text, since a session's connection decodes documents and that of a pool does not.
+_DOCUMENTS = {"shipping_address", "billing_address"}
+_COLUMNS = [
+    f"{name}::text AS {name}" if name in _DOCUMENTS else name
+    for name in orders.columns.keys()  # noqa: SIM118 - not a dict
+]
+_ORDER = f"""
+    SELECT {", ".join(_COLUMNS)}, (
+        SELECT json_agg(order_items ORDER BY position)::text FROM order_items WHERE order_id = orders.id
+    ) AS items
+    FROM orders WHERE id = $1
+"""  # noqa: S608 - the columns of our own table
+_read_items = msgspec.json.Decoder(list[_Item]).decode
+
+
+async def find_order(session: AsyncSession, order_id: UUID) -> Order | None:
+    """The order with its items, as it is now."""
+    return await read_order(await driver_connection(session), order_id)
+
+
+async def read_order(reads: asyncpg.Connection | asyncpg.Pool, order_id: UUID) -> Order | None:
+    """The same outside of a transaction. No session watches the object: it is a copy of the row."""
+    row = await reads.fetchrow(_ORDER, order_id)
+    return _order(row) if row else None
+
+
+def _order(row: asyncpg.Record) -> Order:
+    facts: dict[str, Any] = dict(row)
+    billing, reason = facts["billing_address"], facts["close_reason"]
+    facts["status"] = Status(facts["status"])
+    facts["payment_status"] = PaymentStatus(facts["payment_status"])
+    facts["close_reason"] = CloseReason(reason) if reason else None
+    facts["shipping_address"] = msgspec.json.decode(facts["shipping_address"])
+    facts["billing_address"] = msgspec.json.decode(billing) if billing else None
+    facts["items"] = [OrderItem(**msgspec.structs.asdict(item)) for item in _read_items(facts["items"] or "[]")]
+    return Order(**facts)
