@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from cart import catalog_copy, contents, items, merging
 from cart.contents import Document
+from cart.locked_cart import new_guest_cart
 from cart.merging import Opened
-from cart.models import new_guest_cart
 from cart.schemas import AddItem, Cart, ChangeItem, MergeCart
 from cart.settings import CartSettings
 from cart.shopper import (
@@ -87,7 +87,7 @@ async def add_item(request: Request, body: AddItem, shopper: Writing, database: 
         cart, token = opened.cart, None
         if cart is None:
             token = new_token()
-            cart = new_guest_cart(session, hash_token(token))
+            cart = await new_guest_cart(session, hash_token(token))
             opened, shopper = Opened(cart, []), Shopper(None, token, by_cookie=False)
         # A newcomer is no known caller: the token, of which nobody may keep more than the hash, is in the answer.
         attempt = await _attempt(request, shopper, key) if key and token is None else None

@@ -13,13 +13,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cart.errors import CatalogUnavailable, VariantNotFound
 from cart.events import ProductChanged, ProductWithdrawn, StockChanged
-from cart.models import Offer, ProductCopy, StockCopy, VariantCopy
+from cart.locked_cart import Offer
+from cart.models import ProductCopy, VariantCopy
 from chassis.clients import InternalClient, UpstreamUnavailable
 from chassis.database import Database
 from chassis.events import Reader
+from chassis.plain_sql import driver_connection
 from chassis.telemetry import get_logger
 
 _OFFER = "SELECT * FROM offers WHERE variant_id = $1 AND available IS NOT NULL"
+# Every sale brings news of stock, so this one goes to the driver.
+_COUNT = """
+    INSERT INTO stock_copies (variant_id, available, stock_version) VALUES ($1, $2, $3)
+    ON CONFLICT (variant_id) DO UPDATE
+    SET available = excluded.available, stock_version = excluded.stock_version
+    WHERE stock_copies.stock_version < excluded.stock_version
+"""
 
 
 class CatalogVariant(Reader):
@@ -148,11 +157,5 @@ async def _describe(session: AsyncSession, copy: VariantCopy) -> None:
 
 
 async def _count(session: AsyncSession, variant_id: UUID, *, available: int, stock_version: int) -> None:
-    counted = insert(StockCopy).values(variant_id=variant_id, available=available, stock_version=stock_version)
-    await session.execute(
-        counted.on_conflict_do_update(
-            index_elements=[StockCopy.variant_id],
-            set_={"available": counted.excluded.available, "stock_version": counted.excluded.stock_version},
-            where=StockCopy.stock_version < counted.excluded.stock_version,
-        )
-    )
+    connection = await driver_connection(session)
+    await connection.execute(_COUNT, variant_id, available, stock_version)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from cart.models import LockedCart, Offer
+from cart.locked_cart import LockedCart, Offer
 from chassis.database import Database
 from chassis.strict import format_time
 
@@ -60,12 +60,12 @@ async def of(cart: LockedCart | None, *, capped: list[dict[str, Any]], currency:
     """The cart as this transaction is about to leave it."""
     if cart is None:
         return _document(None, 0, None, [], currency)
-    await cart.session.flush()
+    await cart.save()
     items = [
         _item(item.id, item.quantity, item.seen_price, cart.offers[item.variant_id], currency)
         for item in sorted(cart.items.values(), key=lambda item: item.id)
     ]
-    return _document(cart.cart.id, cart.cart.version, cart.cart.updated_at, items, currency) | {"capped": capped}
+    return _document(cart.id, cart.version, cart.updated_at, items, currency) | {"capped": capped}
 
 
 def _document(

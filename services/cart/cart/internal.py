@@ -3,7 +3,7 @@
 from starlette.requests import Request
 
 from cart import merging, ordered_items
-from cart.models import LockedCart, lock_guest_cart, lock_user_cart
+from cart.locked_cart import LockedCart, lock_guest_cart, lock_user_cart
 from cart.schemas import CheckoutAnswer, CheckoutItem, CheckoutRequest
 from chassis.routes import Router, Session, access
 from chassis.strict import Id
@@ -22,10 +22,11 @@ async def checkout(request: Request, user_id: Id, body: CheckoutRequest, session
     cart = await lock_user_cart(session, user_id)
     acknowledged = await ordered_items.apply(session, cart, body.orders)
     if guest is not None:
-        merging.merge(guest, cart)
+        await merging.merge(guest, cart)
+    await cart.save()
     return CheckoutAnswer(
-        cart_id=cart.cart.id,
-        version=cart.cart.version,
+        cart_id=cart.id,
+        version=cart.version,
         currency=request.app.state.settings.currency,
         items=_in_order(cart),
         acknowledged=acknowledged,

@@ -14,7 +14,8 @@ from cart.errors import (
     QuantityLimitReached,
     VariantNotFound,
 )
-from cart.models import MAX_ITEMS, MAX_QUANTITY, CartItem, LockedCart, Offer
+from cart.locked_cart import Item, LockedCart, Offer
+from cart.models import MAX_ITEMS, MAX_QUANTITY
 
 
 def add(cart: LockedCart, offer: Offer, *, quantity: int) -> None:
@@ -59,7 +60,7 @@ def clear(cart: LockedCart | None) -> None:
             cart.remove(item)
 
 
-def _find(cart: LockedCart | None, item_id: UUID) -> tuple[LockedCart, CartItem]:
+def _find(cart: LockedCart | None, item_id: UUID) -> tuple[LockedCart, Item]:
     if cart is not None:
         for item in cart.items.values():
             if item.id == item_id:

@@ -16,7 +16,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cart.events import SignedIn
-from cart.models import MAX_ITEMS, MAX_QUANTITY, Cart, CartItem, LockedCart, lock_guest_cart, lock_user_cart
+from cart.locked_cart import Item, LockedCart, lock_guest_cart, lock_user_cart
+from cart.models import MAX_ITEMS, MAX_QUANTITY, Cart
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ async def open_cart(session: AsyncSession, *, user_id: UUID | None, token_hash: 
         return Opened(guest, [])
     user = await lock_user_cart(session, user_id)
     if guest is not None:
-        merge(guest, user)
-        return Opened(user, guest.cart.capped)
+        await merge(guest, user)
+        return Opened(user, guest.capped)
     return Opened(user, await _capped_before(session, token_hash, user) if token_hash else [])
 
 
@@ -58,15 +59,15 @@ async def on_signed_in(session: AsyncSession, event: SignedIn) -> None:
     """Merge what the user held as a guest, even if no request ever carries both."""
     guest = await lock_guest_cart(session, event.guest_token_hash) if event.guest_token_hash else None
     if guest is not None:
-        merge(guest, await lock_user_cart(session, event.user_id))
+        await merge(guest, await lock_user_cart(session, event.user_id))
 
 
 async def _capped_before(session: AsyncSession, token_hash: str, user: LockedCart) -> list[dict[str, Any]]:
-    merged = select(Cart.capped).where(Cart.token_hash == token_hash, Cart.merged_into == user.cart.id)
+    merged = select(Cart.capped).where(Cart.token_hash == token_hash, Cart.merged_into == user.id)
     return (await session.execute(merged)).scalar_one_or_none() or []
 
 
-def merge(guest: LockedCart, user: LockedCart) -> None:
+async def merge(guest: LockedCart, user: LockedCart) -> None:
     """Move what can be moved from one locked cart into the other, and end the guest's token."""
     capped: list[Capped] = []
     for item in list(guest.items.values()):
@@ -79,11 +80,12 @@ def merge(guest: LockedCart, user: LockedCart) -> None:
         if got < wanted:
             capped.append(Capped(item.variant_id, wanted, got))
         _hand_over(item, present, got, guest=guest, user=user)
-    guest.cart.merged_into = user.cart.id
-    guest.cart.capped = [entry.document() for entry in capped]
+    guest.end(merged_into=user.id, capped=[entry.document() for entry in capped])
+    await guest.save()
+    await user.save()
 
 
-def _hand_over(item: CartItem, present: CartItem | None, got: int, *, guest: LockedCart, user: LockedCart) -> None:
+def _hand_over(item: Item, present: Item | None, got: int, *, guest: LockedCart, user: LockedCart) -> None:
     if present is not None:
         user.put(item.variant_id, got, seen_price=present.seen_price)
         guest.remove(item)

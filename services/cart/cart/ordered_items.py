@@ -16,12 +16,22 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import select
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cart.events import OrderClosed, OrderPlaced
-from cart.models import MAX_ITEMS, MAX_QUANTITY, CartOrder, LockedCart, OrderState, lock_user_cart
-from chassis.database import db_now
+from cart.locked_cart import LockedCart, lock_user_cart
+from cart.models import MAX_ITEMS, MAX_QUANTITY, OrderState
+from chassis.plain_sql import driver_connection
+
+_FIND = "SELECT state, items::text FROM cart_orders WHERE order_id = $1"
+_ADD = """
+    INSERT INTO cart_orders (order_id, cart_id, state, items, cart_version) VALUES ($1, $2, $3, $4::jsonb, $5)
+"""
+_RETURN = """
+    UPDATE cart_orders SET state = 'returned', cart_version = NULL, updated_at = clock_timestamp() WHERE order_id = $1
+"""
+_EMPTIED_BY = "SELECT order_id FROM cart_orders WHERE cart_id = $1 AND cart_version = $2"
 
 
 class Ordered(Protocol):
@@ -50,6 +60,7 @@ async def on_order_placed(session: AsyncSession, event: OrderPlaced) -> None:
     """What was ordered leaves the cart."""
     cart = await lock_user_cart(session, event.user_id)
     await _placed(session, cart, event.order_id, event.items)
+    await cart.save()
 
 
 async def on_order_closed(session: AsyncSession, event: OrderClosed) -> None:
@@ -59,6 +70,7 @@ async def on_order_closed(session: AsyncSession, event: OrderClosed) -> None:
         await _placed(session, cart, event.order_id, event.items)
     else:
         await _closed_unpaid(session, cart, event.order_id)
+    await cart.save()
 
 
 async def apply(session: AsyncSession, cart: LockedCart, orders: Iterable[NamedOrder]) -> list[UUID]:
@@ -81,26 +93,18 @@ async def taken_by(session: AsyncSession, cart: LockedCart) -> UUID | None:
     """The order because of which the cart is empty; none when it is not, or for another reason."""
     if cart.items:
         return None
-    await session.flush()
-    emptied = select(CartOrder.order_id).where(
-        CartOrder.cart_id == cart.cart.id, CartOrder.cart_version == cart.cart.version
-    )
-    return (await session.execute(emptied)).scalar_one_or_none()
+    connection = await driver_connection(session)
+    order_id: UUID | None = await connection.fetchval(_EMPTIED_BY, cart.id, cart.version)
+    return order_id
 
 
 async def _placed(session: AsyncSession, cart: LockedCart, order_id: UUID, items: Iterable[Ordered]) -> None:
-    if await session.get(CartOrder, order_id) is not None:
+    connection = await driver_connection(session)
+    if await connection.fetchrow(_FIND, order_id) is not None:
         return
     taken = [part for ordered in items if (part := _take(cart, ordered)) is not None]
-    session.add(
-        CartOrder(
-            order_id=order_id,
-            cart_id=cart.cart.id,
-            state=OrderState.TAKEN,
-            items=taken,
-            cart_version=cart.cart.version if taken else None,
-        )
-    )
+    row = (order_id, cart.id, OrderState.TAKEN.value, msgspec.json.encode(taken).decode())
+    await connection.execute(_ADD, *row, cart.version if taken else None)
 
 
 def _take(cart: LockedCart, ordered: Ordered) -> dict[str, Any] | None:
@@ -117,16 +121,14 @@ def _take(cart: LockedCart, ordered: Ordered) -> dict[str, Any] | None:
 
 
 async def _closed_unpaid(session: AsyncSession, cart: LockedCart, order_id: UUID) -> None:
-    order = await session.get(CartOrder, order_id)
+    connection = await driver_connection(session)
+    order = await connection.fetchrow(_FIND, order_id)
     if order is None:
-        order = CartOrder(order_id=order_id, cart_id=cart.cart.id, state=OrderState.RETURNED, items=[])
-        session.add(order)
-    elif order.state == OrderState.TAKEN:
-        for part in order.items:
+        await connection.execute(_ADD, order_id, cart.id, OrderState.RETURNED.value, "[]", None)
+    elif order["state"] == OrderState.TAKEN:
+        for part in msgspec.json.decode(order["items"]):
             _give_back(cart, UUID(part["variant_id"]), part["quantity"], seen_price=part["seen_price"])
-        order.state = OrderState.RETURNED
-        order.cart_version = None
-        order.updated_at = db_now()
+        await connection.execute(_RETURN, order_id)
 
 
 def _give_back(cart: LockedCart, variant_id: UUID, quantity: int, *, seen_price: int) -> None:
