@@ -18,9 +18,8 @@ from orders.schemas import (
     CancelOrder,
     ShipOrder,
     Tracking,
-    admin_order_view,
-    admin_timeline,
 )
+from orders.showing import admin_order_view, admin_timeline
 
 
 async def _not_kept(response: Response) -> None:

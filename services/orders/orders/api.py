@@ -6,30 +6,25 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request, Response
 
-from chassis.routes import Caller, IdempotencyKey, Router, Session, access
+from chassis.routes import Caller, Db, IdempotencyKey, Router, Session, access
 from chassis.strict import Id
-from orders import cancellation, lookup
+from orders import cancellation, lookup, order_reading
 from orders.checkout import Checkout
-from orders.models import ActorKind
+from orders.models import ActorKind, Order
 from orders.order_states import Actor
-from orders.schemas import (
-    CancelOrder,
-    OrderPage,
-    OrderQuery,
-    OrderView,
-    PlaceOrder,
-    Timeline,
-    order_view,
-    timeline,
-)
+from orders.schemas import CancelOrder, OrderPage, OrderQuery, OrderView, PlaceOrder, Timeline
+from orders.showing import encoded_order, order_view, timeline
 
 CART_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,200}")
 CART_COOKIE = "cart_token"
 
 
+NOT_KEPT = {"cache-control": "no-store"}
+"""Everything here is personal: no cache keeps it."""
+
+
 async def _not_kept(response: Response) -> None:
-    """Everything here is personal: no cache keeps it."""
-    response.headers["cache-control"] = "no-store"
+    response.headers.update(NOT_KEPT)
 
 
 async def _key(key: IdempotencyKey) -> str:
@@ -54,6 +49,10 @@ def _guest_token_hash(request: Request) -> str | None:
     return None
 
 
+def _answer(order: Order, *, status: int = 200) -> Response:
+    return Response(encoded_order(order), status, headers=NOT_KEPT, media_type="application/json")
+
+
 router = Router(prefix="/api/v1/orders", tags=["orders"], dependencies=[Depends(_not_kept)])
 
 
@@ -63,19 +62,18 @@ router = Router(prefix="/api/v1/orders", tags=["orders"], dependencies=[Depends(
     response_model=OrderView,
     openapi_extra=access("user", idempotency="required", transaction=False),
 )
-async def place_order(  # noqa: PLR0917 - FastAPI passes them by name
-    request: Request, response: Response, caller: Caller, key: Key, body: PlaceOrder, checkout: Till
-) -> OrderView:
+async def place_order(request: Request, caller: Caller, key: Key, body: PlaceOrder, checkout: Till) -> Response:
     """Order what is in the cart. The same Idempotency-Key again answers the order as it is by then."""
     guest = _guest_token_hash(request)
     placed = await checkout.place_order(caller.user_id, key, body, guest_token_hash=guest)
+    response = _answer(placed.order, status=201)
     response.headers["location"] = f"/api/v1/orders/{placed.order.id}"
     if placed.replayed:
         response.headers["idempotency-replayed"] = "true"
     if CART_COOKIE in request.cookies:
         # The guest's cart is part of the user's now, and its token is dead.
         response.delete_cookie(CART_COOKIE, path="/", httponly=True, samesite="lax")
-    return order_view(placed.order)
+    return response
 
 
 @router.get("", response_model=OrderPage, openapi_extra=access("user"))
@@ -87,9 +85,10 @@ async def list_orders(session: Session, caller: Caller, wanted: Annotated[OrderQ
 
 
 @router.get("/{order_id}", response_model=OrderView, openapi_extra=access("user"))
-async def read_order(session: Session, caller: Caller, order_id: Id) -> OrderView:
+async def read_order(database: Db, caller: Caller, order_id: Id) -> Response:
     """One of my orders."""
-    return order_view(await lookup.my_order(session, caller.user_id, order_id))
+    order = await order_reading.read_order(database.primary_reads, order_id)
+    return _answer(lookup.own(order, caller.user_id))
 
 
 @router.get("/{order_id}/timeline", response_model=Timeline, openapi_extra=access("user"))

@@ -6,7 +6,7 @@ from chassis.ids import new_id
 from chassis.money import Money
 from orders.models import OrderItem
 from orders.neighbours import Offer
-from orders.schemas import item_view
+from orders.showing import item_view
 
 
 def order_items(offer: Offer) -> list[OrderItem]:

@@ -1,6 +1,6 @@
-"""The shapes of this service's requests and answers, and how an order becomes one."""
+"""The shapes of this service's requests and answers."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from chassis.money import Money
 from chassis.pagination import PageQuery
 from chassis.strict import Answer, Id, QueryBool, QueryText, RequestBody, Time
-from orders.models import ActorKind, Order, OrderItem, OrderMove, PaymentStatus, Status
+from orders.models import ActorKind, PaymentStatus, Status
 
 ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
 PersonName = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True, pattern=ONE_LINE)]
@@ -224,65 +224,3 @@ class InternalOrder(Answer):
     pay_by: Time
     version: int
     was_paid: bool
-
-
-def order_view(order: Order) -> OrderView:
-    """The order for its owner. Its `items` must be loaded."""
-    return OrderView.model_validate(_owner_fields(order))
-
-
-def admin_order_view(order: Order) -> AdminOrderView:
-    """The order for staff. Its `items` must be loaded."""
-    names = ("user_id", "version", "close_reason", "needs_review", "stock_committed_at")
-    return AdminOrderView.model_validate(
-        {**_owner_fields(order), **{name: getattr(order, name) for name in names}},
-    )
-
-
-def _owner_fields(order: Order) -> dict[str, Any]:
-    def money(amount: int) -> Money:
-        return Money.of(amount, order.currency)
-
-    names = (
-        "id", "number", "status", "payment_status", "currency", "billing_address", "note", "shipping_address",
-        "placed_at", "pay_by", "paid_at", "shipped_at", "delivered_at", "closed_at",
-    )  # fmt: skip
-    amounts = ("subtotal", "discount", "shipping", "tax", "total")
-    tracking = Tracking(carrier=order.carrier, number=order.tracking) if order.carrier and order.tracking else None
-    return {
-        **{name: getattr(order, name) for name in names},
-        "items": [item_view(item, order.currency) for item in order.items],
-        "totals": {name: money(getattr(order, name)) for name in amounts},
-        "tracking": tracking,
-    }
-
-
-def item_view(item: OrderItem, currency: str) -> OrderItemView:
-    """A row of an order."""
-    names = ("id", "variant_id", "product_id", "sku", "name", "image_url", "quantity")
-    return OrderItemView(
-        **{name: getattr(item, name) for name in names},
-        price_at_purchase=Money.of(item.price_at_purchase, currency),
-        line_total=Money.of(item.line_total, currency),
-    )
-
-
-def timeline(moves: list[OrderMove]) -> Timeline:
-    """The history for the owner: who did it is told by kind only."""
-    return Timeline(items=[Event.model_validate(_event_fields(move)) for move in moves])
-
-
-def admin_timeline(moves: list[OrderMove]) -> AdminTimeline:
-    """The history for staff."""
-    names = ("move", "version", "actor_id", "attempt_id")
-    return AdminTimeline(
-        items=[
-            AdminEvent.model_validate({**_event_fields(move), **{name: getattr(move, name) for name in names}})
-            for move in moves
-        ]
-    )
-
-
-def _event_fields(move: OrderMove) -> dict[str, Any]:
-    names = ("at", "from_status", "to_status", "cause", "note")
-    return {**{name: getattr(move, name) for name in names}, "actor": move.actor_kind}
