@@ -6,8 +6,8 @@
     Nothing in it → `cart_empty`; an open order took it, or is of this very version → `cart_already_ordered`.
  3. `_reserve` holds all of it at catalog, or none, and brings the prices. Too little → `insufficient_stock`.
  4. `_check_total` compares with what the shopper was shown (`price_changed`) and with what the provider takes.
- 5. `_write` makes order and `order.placed` in one transaction, if nobody ordered this cart since step 2 (else once
-    more from there) and a minute has not passed. A total of 0 is paid at once: `order.paid`.
+ 5. `_write` makes order and `order.placed` in one transaction, if nobody ordered this cart since the look (else once
+    more from step 2) and a minute has not passed. A total of 0 is paid at once: `order.paid`.
  6. `order.placed` makes catalog confirm the hold, cart remove what was bought, payments expect the money.
  7. The shopper pays: payments tells `payment.captured`, and `payment_outcome.on_payment_captured` emits `order.paid`.
  8. `order.paid` makes catalog sell the stock: `stock.committed`. It cannot: `stock.commit_failed`, and
@@ -49,7 +49,7 @@ from orders.errors import (
 from orders.known_orders import KnownOrders, known_orders
 from orders.models import CLOSED, ActorKind, Order, OrderItem, PaymentStatus
 from orders.neighbours import Cart, Neighbours, Offer
-from orders.order_reading import find_order
+from orders.order_reading import read_order
 from orders.order_states import Actor
 from orders.order_writing import Turn, begin, take_turn
 from orders.quotes import order_items, quote, totals_of
@@ -59,8 +59,8 @@ from orders.settings import OrdersSettings
 SMALLEST_PAYMENT = 100
 """Minor units below which the payment provider refuses, unless there is nothing to pay."""
 
-DATABASE_ERRORS = (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""What a session raises, and what the driver does."""
+DATABASE_ERRORS = (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+"""What a session raises, and what the driver does, also when the connection breaks or is too slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +127,10 @@ class Checkout:
 
     async def _already_placed(self, attempt: Attempt) -> Placed | None:
         """Step 1, and the last look before any refusal."""
-        known = await known_orders(self.database.primary_reads, attempt.user_id, attempt.order_id)
-        attempt.known = known
+        reads = self.database.primary_reads
+        known = attempt.known = await known_orders(reads, attempt.user_id, attempt.order_id)
         attempt.started_at = attempt.started_at or known.now
-        if not known.is_placed:
-            return None
-        async with self.database.transaction() as session:
-            order = await find_order(session, attempt.order_id)
+        order = await read_order(reads, attempt.order_id) if known.is_placed else None
         if order is None:
             return None
         if order.fingerprint != attempt.fingerprint:
