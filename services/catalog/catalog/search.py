@@ -37,7 +37,7 @@ PRICE_BANDS = (0, 500_00, 1_000_00, 2_500_00, 5_000_00, 10_000_00, 25_000_00, 50
 class CategoryRef(msgspec.Struct, gc=False):
     """The category of a list item."""
 
-    id: UUID
+    id: str
     slug: str
     name: str
 
@@ -52,7 +52,7 @@ class Price(msgspec.Struct, gc=False):
 class ListItem(msgspec.Struct, gc=False):
     """A product in a list."""
 
-    id: UUID
+    id: str
     slug: str
     name: str
     category: CategoryRef
@@ -61,7 +61,7 @@ class ListItem(msgspec.Struct, gc=False):
     in_stock: bool
     is_featured: bool
     image_url: str | None
-    default_variant_id: UUID | None
+    default_variant_id: str | None
     created_at: datetime
 
 
@@ -74,9 +74,10 @@ _COLUMNS = (
     "p.id, p.slug, p.name, p.category_id, p.price, p.compare_at_price, p.in_stock, p.is_featured, p.image_url, "
     "p.default_variant_id, p.created_at"
 )
+# Ids are read as text, which is what they become: three objects less for each row.
 _PAGE = """
-    SELECT p.id, p.slug, p.name, p.category_id, c.slug, c.name, p.price, p.compare_at_price, p.in_stock,
-        p.is_featured, p.image_url, p.default_variant_id, p.created_at, p.sort_key
+    SELECT p.id::text, p.slug, p.name, p.category_id::text, c.slug, c.name, p.price, p.compare_at_price, p.in_stock,
+        p.is_featured, p.image_url, p.default_variant_id::text, p.created_at, p.sort_key
 """
 _FEATURED = f"""
     {_PAGE} FROM (
@@ -147,7 +148,7 @@ def list_items(rows: Sequence[asyncpg.Record], currency: str) -> list[ListItem]:
 
 def _encoded(page: dict[str, Any]) -> Encoded:
     body = encode(page)
-    return Encoded(body, hashlib.blake2b(body, digest_size=12).hexdigest())
+    return Encoded(body, hashlib.sha256(body).hexdigest()[:24])
 
 
 def _nothing(question: ProductQuestion) -> dict[str, Any]:
