@@ -108,11 +108,18 @@ class Collection:
 
     async def _lease_or_standing(self, order_id: UUID, *, user_id: UUID) -> Lease | Standing:
         """The lease, or a payment that is open, settled, or being created by somebody else."""
-        lease, payment = await self._take_lease(order_id, user_id=user_id)
-        if lease is None and (payment is None or payment.user_id is None):
-            await self._ask_orders(order_id, user_id=user_id)
+        for _ in range(5):
             lease, payment = await self._take_lease(order_id, user_id=user_id)
-        return lease or _check_payable(payment, user_id=user_id)
+            if lease is not None:
+                return lease
+            if payment is None or payment.user_id is None:
+                await self._ask_orders(order_id, user_id=user_id)
+                continue
+            payment = _check_payable(payment, user_id=user_id)
+            # One that is new came by its event between the two looks, or was given back: its lease is there now.
+            if payment.status is not PaymentStatus.NEW:
+                return payment
+        raise ProviderDown("Repeat in a moment; nothing is lost.")
 
     async def _take_lease(self, order_id: UUID, *, user_id: UUID) -> tuple[Lease | None, Standing | None]:
         """The lease, or how the payment stands that gives none."""

@@ -214,3 +214,12 @@ async def test_a_handshake_must_be_the_providers(till: "Till") -> None:
     answer = await till.send("POST", f"/payments/{new_id()}/verify", order, json=handshake)
     assert answer.status_code == 404
     assert await till.event_types(order) == []
+
+
+async def test_the_event_may_come_between_any_two_looks(till: "Till") -> None:
+    """A shopper faster than the event always gets a checkout, however the two interleave."""
+    for _ in range(15):
+        order = till.unheard()
+        till.orders.routes["GET", f"/internal/orders/{order.order_id}"] = (200, order.document)
+        payment, _ = await asyncio.gather(till.open(order), till.deliver("order.placed.v1", order, **order.event))
+        assert payment["checkout"] is not None
