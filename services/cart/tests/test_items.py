@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chassis.database import count_statements
+from chassis.ids import new_id
+from chassis.plain_sql import driver_connection
 
 if TYPE_CHECKING:
     from tests.conftest import Shop
@@ -250,3 +252,29 @@ async def test_reading_a_cart_is_one_statement(shop: "Shop") -> None:
         connection.add_query_logger(lambda statement: in_pool.append(statement.query))
     await user.cart()
     assert (len(in_pool), in_sessions) == (1, [])
+
+
+async def test_what_a_purchase_does_to_a_cart_takes_few_statements(shop: "Shop") -> None:
+    user, lamp, bowl = shop.user(), shop.catalog.offer(), shop.catalog.offer()
+    await user.add(lamp)
+    await shop.user().add(bowl)
+    seen: list[str] = []
+
+    def note(record: Any) -> None:
+        if not record.query.startswith(("BEGIN", "COMMIT")):
+            seen.append(record.query)
+
+    async with shop.harness.database.transaction() as session:
+        (await driver_connection(session)).add_query_logger(note)
+
+    await user.add(bowl)
+    assert len(seen) == 2, seen  # The cart locked with its items, then written.
+    seen.clear()
+    items = [{"variant_id": variant, "quantity": 1} for variant in (lamp, bowl)]
+    order = {"order_id": str(new_id()), "user_id": str(user.user_id), "items": items}
+    await shop.harness.deliver("order.placed.v1", order)
+    assert len(seen) == 5, seen  # Inbox, cart, whether the order was seen, what it took, and the cart written.
+    seen.clear()
+    await shop.stock(lamp, 3)
+    assert len(seen) == 2, seen  # Inbox and copy.
+    assert await user.quantities() == {}
