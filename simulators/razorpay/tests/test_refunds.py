@@ -148,10 +148,10 @@ def test_a_refund_made_in_the_dashboard_is_seen_through_the_api(
 
 def test_money_is_conserved(fresh: SimulatorProcess, fresh_client: razorpay.Client) -> None:
     fresh.variants(refund_answer="pending")
-    for amount in (10000, 20000, 30000):
-        payment_id = paid(fresh, fresh_client, amount)
+    payments = [(paid(fresh, fresh_client, amount), amount) for amount in (10000, 20000, 30000)]
+    for payment_id, amount in payments:
         fresh_client.payment.refund(payment_id, {"amount": amount // 2})
-    failing = fresh_client.payment.refund(payment_id, {"amount": 1000})
+    failing = fresh_client.payment.refund(payments[-1][0], {"amount": 1000})
     fresh.settle_refund(failing["id"], "failed")
     lapsing = fresh_client.order.create({"amount": 40000, "currency": "INR"})
     fresh.pay(lapsing["id"], outcome="authorize_only")
