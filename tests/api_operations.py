@@ -44,11 +44,6 @@ class Operation:
         return self.declared.get("x-access")
 
     @property
-    def needs_key(self) -> bool:
-        """Whether it is refused without an Idempotency-Key."""
-        return bool(self.declared.get("x-idempotency") == "required")
-
-    @property
     def parameters(self) -> list[str]:
         """The names in its path."""
         return re.findall(r"{(\w+)}", self.path)

@@ -1,15 +1,10 @@
 """The migrations make exactly the tables that the models describe, and can be taken back."""
 
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect
-from sqlalchemy.ext.asyncio import create_async_engine
-
 from catalog.models import Base
 from catalog.settings import CatalogSettings
-from chassis.database import engine_url
 from chassis.migrations import downgrade, migrate
 from chassis.testing import Databases
+from chassis.testing_migrations import Schema
 
 TABLES = [
     "categories",
@@ -41,17 +36,8 @@ async def test_migrations_go_down_and_up_again(databases: Databases) -> None:
     assert (await _look(settings))[0] == []
 
 
-async def _look(settings: CatalogSettings) -> tuple[list[object], list[str]]:
+async def _look(settings: CatalogSettings) -> tuple[list[object], list[object]]:
     """How the database differs from the models, and its tables beside the chassis' own."""
-    engine = create_async_engine(engine_url(settings.database_url.get_secret_value()))
-    try:
-        async with engine.connect() as connection:
-            return await connection.run_sync(_compare)
-    finally:
-        await engine.dispose()
-
-
-def _compare(connection: Connection) -> tuple[list[object], list[str]]:
-    differences = list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
+    schema = Schema(settings, Base.metadata)
     chassis = {"alembic_version", "outbox", "inbox", "idempotency_keys"}
-    return differences, sorted(set(inspect(connection).get_table_names()) - chassis)
+    return await schema.differences(), sorted(set(await schema.tables()) - chassis, key=str)
