@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message
 from yarl import URL
 
 from chassis.auth import ServiceIdentity
+from chassis.crash_points import crash_point
 from chassis.problems import Unavailable
 from chassis.telemetry import correlation_id, get_logger, request_id, traceparent
 
@@ -349,9 +350,11 @@ class InternalClient:
             if self._breaker.is_open:
                 break
             try:
+                crash_point("call.before")
                 response = await self._upstream.send(self._request(method, path, json, timeout))
                 async with asyncio.timeout(timeout):
                     body = await response.read()
+                crash_point("call.after")
                 data = msgspec.json.decode(body) if body else None
             except (UpstreamFailure, TimeoutError, msgspec.DecodeError) as error:
                 self._breaker.failed()

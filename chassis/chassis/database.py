@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import Function
 
+from chassis.crash_points import crash_point
 from chassis.idempotency import idempotency_table
 from chassis.inbox import inbox_table
 from chassis.outbox import EVENTS_RECORDED, outbox_table
@@ -201,7 +202,9 @@ class Database:
         session = self._sessions()
         try:
             yield session
+            crash_point("commit.before")
             await session.run_sync(_commit_and_close)
+            crash_point("commit.after")
         except BaseException:
             # Also a cancelled request hands its connection back, in a task that nobody cancels.
             await asyncio.shield(asyncio.create_task(session.close()))

@@ -31,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import telemetry
+from chassis.crash_points import crash_point
 from chassis.events import Bus, Envelope, Event, Message, PublishFailed, Unroutable
 from chassis.ids import new_id
 from chassis.jobs import Job, JobOutcome
@@ -231,6 +232,7 @@ class Relay:
         await asyncio.gather(*(self._publish_subject(list(group), results) for _, group in by_subject))
         if results.published:
             await self._locks.fetch(_MARK, results.published)
+            crash_point("publish.marked")
             self._published.inc(len(results.published))
         if results.refused:
             await self._locks.fetch(_POSTPONE, list(results.refused), list(results.refused.values()))
@@ -245,7 +247,9 @@ class Relay:
             message = Message(row["type"], row["id"], row["body"], required=row["required"], headers=headers)
             try:
                 async with self._slots:
+                    crash_point("publish.before")
                     await self._bus.publish(message)
+                    crash_point("publish.after")
             except Unroutable as refusal:
                 self._refused.labels(row["type"]).inc()
                 self._log.error("event_unroutable", type=row["type"], id=str(row["id"]), error=str(refusal))

@@ -12,6 +12,7 @@ from typing import Any
 
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 
+from chassis.crash_points import crash_point
 from chassis.events import (
     DRAIN,
     PREFETCH,
@@ -161,7 +162,9 @@ class QueueConsumer(Consumer):
             why = {"x-attempt": attempt, "x-error": verdict.error, "x-parked-at": datetime.now(UTC)}
             get_logger().error("message_parked", consumer=self._consumer, id=message.message_id, error=verdict.error)
             await self._hand_on(message, why, exchange=DEAD, key=self._consumer)
+        crash_point("ack.before")
         await message.ack()
+        crash_point("ack.after")
 
     async def _wait_out(self, verdict: Pause) -> bool:
         """Whether to go on after the pause; not when consuming stops."""
@@ -179,11 +182,13 @@ class QueueConsumer(Consumer):
         """Publish a copy until the broker has it; a crash before the acknowledgement leaves two, which is harmless."""
         while True:
             try:
+                crash_point("hand_on.before")
                 await self._publisher.send(copy_of(message, headers), exchange=exchange, key=key, mandatory=True)
             except (PublishFailed, Unroutable) as failure:
                 get_logger().warning("not_handed_on", consumer=self._consumer, key=key, error=str(failure))
                 await asyncio.sleep(self._pause)
             else:
+                crash_point("hand_on.after")
                 return
 
 

@@ -92,11 +92,13 @@ class ServiceSettings(BaseSettings):
         return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=folder or None)
 
     @model_validator(mode="after")
-    def _production_has_secrets_of_its_own(self) -> Self:
-        """Raises ValueError for one that was made for the demo."""
+    def _production_is_no_rehearsal(self) -> Self:
+        """Raises ValueError for a secret that was made for the demo, and for what only tests may ask."""
         if self.env == "production":
             for name in type(self).model_fields:
                 value = getattr(self, name)
                 if isinstance(value, SecretStr) and DEMO_SECRET in value.get_secret_value():
                     raise ValueError(f"{self.service.upper()}_{name.upper()} was made for the demo")
+            if os.environ.get("HAAT_CRASH_POINTS"):
+                raise ValueError("HAAT_CRASH_POINTS kills processes; it is for tests")
         return self

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from chassis.clients import Breaker
+from chassis.crash_points import crash_point
 from chassis.telemetry import get_logger
 from payments.provider import (
     PAGE,
@@ -176,7 +177,9 @@ class RazorpayProvider:
 
         options = {"timeout": (CONNECT_TIMEOUT, self._settings.provider_timeout), "allow_redirects": False}
         try:
+            crash_point("provider.before")
             answer = action(self._client(), options)
+            crash_point("provider.after")
         except requests.ConnectionError as error:
             raise _connection_problem(error) from error
         except (sdk.BadRequestError, sdk.GatewayError, sdk.ServerError) as error:
