@@ -23,6 +23,7 @@ from sqlalchemy.sql.functions import Function
 from chassis.crash_points import crash_point
 from chassis.idempotency import idempotency_table
 from chassis.inbox import inbox_table
+from chassis.job_runs import job_runs_table
 from chassis.outbox import EVENTS_RECORDED, outbox_table
 from chassis.settings import ServiceSettings
 
@@ -40,11 +41,12 @@ POOL_TIMEOUT = 3.0
 
 
 def metadata() -> MetaData:
-    """The tables of a service start from here: naming convention, outbox, inbox and idempotency keys."""
+    """The tables of a service start from here: naming convention, outbox, inbox, idempotency keys, job runs."""
     tables = MetaData(naming_convention=NAMING)
     outbox_table(tables)
     inbox_table(tables)
     idempotency_table(tables)
+    job_runs_table(tables)
     return tables
 
 

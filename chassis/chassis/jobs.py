@@ -1,17 +1,19 @@
 """Work that a service does by the clock: each job on one process at a time, found and repaired counted.
 
-Jobs are idempotent. One that fails is logged, counted and run again at its next turn.
+Jobs are idempotent. One that fails is logged, counted and run again at its next turn. How the last run of each ended
+is kept in the database (`job_runs`).
 """
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chassis.job_runs import record_run
 from chassis.locks import LockConnection
-from chassis.telemetry import Metrics, get_logger
+from chassis.telemetry import Metrics, get_logger, job_name
 
 if TYPE_CHECKING:
     from chassis.database import Database  # the database module builds on the outbox, which has a job
@@ -60,6 +62,11 @@ class JobRunner:
         self._repaired = metrics.counter("haat_job_repaired_total", "Cases a job repaired.", labels)
         self._unresolved = metrics.gauge("haat_job_unresolved", "Cases a job's last run had to leave.", labels)
 
+    @property
+    def table(self) -> Mapping[str, Job]:
+        """Every job of the service by its name, also those that run in another process."""
+        return self._jobs
+
     async def start(self) -> None:
         """Begin; each job's first run comes within its first period."""
         self._tasks = [asyncio.create_task(self._repeat(job), name=f"job {job.name}") for job in self._jobs.values()]
@@ -89,13 +96,23 @@ class JobRunner:
             await asyncio.sleep(job.every * random.uniform(0.9, 1.1))  # noqa: S311 - as above
 
     async def _run(self, job: Job) -> JobOutcome | None:
-        outcome = await job.run(self._database)
+        started = time.perf_counter()
+        name = job_name.set(job.name)
+        try:
+            outcome = await job.run(self._database)
+        except Exception as error:
+            seconds = time.perf_counter() - started
+            await record_run(self._locks, job, outcome=JobOutcome(), seconds=seconds, error=error)
+            raise
+        finally:
+            job_name.reset(name)
         self._runs.labels(job.name, "succeeded").inc()
         self._last.labels(job.name).set(time.time())
         counted = outcome or JobOutcome()
         self._found.labels(job.name).inc(counted.found)
         self._repaired.labels(job.name).inc(counted.repaired)
         self._unresolved.labels(job.name).set(counted.unresolved)
+        await record_run(self._locks, job, outcome=counted, seconds=time.perf_counter() - started)
         if counted.repaired or counted.unresolved:
             self._log.info("job_done", job=job.name, **_counts(counted))
         return outcome

@@ -115,10 +115,29 @@ def run_env(target: MetaData) -> None:
 
 
 def create_chassis_tables() -> None:
-    """First migration of a service: outbox, inbox and idempotency keys."""
+    """First migration of a service: the chassis' tables as they are today."""
     from alembic import op
 
     metadata().create_all(op.get_bind())
+
+
+def add_job_runs() -> None:
+    """Second migration of a service: how jobs ended, and events found by what they are correlated with.
+
+    A database that begins today has both from its first migration.
+    """
+    from alembic import op
+
+    metadata().create_all(op.get_bind())
+    op.create_index("ix_outbox_correlation_id", "outbox", ["correlation_id"], if_not_exists=True)
+
+
+def drop_job_runs() -> None:
+    """The way back of `add_job_runs`."""
+    from alembic import op
+
+    op.drop_index("ix_outbox_correlation_id", "outbox")
+    op.drop_table("job_runs")
 
 
 def drop_chassis_tables() -> None:

@@ -75,6 +75,7 @@ def outbox_table(metadata: MetaData) -> Table:
         # Small tables with much turnover: the default share of dead rows comes too late for the relay's query.
         postgresql_with={"autovacuum_vacuum_scale_factor": "0.01"},
     )
+    Index("ix_outbox_correlation_id", table.c.correlation_id)
     Index("ix_outbox_unpublished", table.c.position, postgresql_where=table.c.published_at.is_(None))
     Index("ix_outbox_published_at", table.c.published_at, postgresql_where=table.c.published_at.is_not(None))
     return table

@@ -23,6 +23,7 @@ from chassis.application import LastResort, make_application
 from chassis.auth import SERVICE, KeySet, ServiceIdentity, TokenVerifier
 from chassis.clients import InternalClient, UpstreamRequest, Upstreams
 from chassis.database import Database
+from chassis.event_alarms import EVENT_ALARMS
 from chassis.events import Bus, Consuming, Event, Subscription
 from chassis.idempotency import forget_old
 from chassis.inbox import INBOX_CLEANUP, Inbox, parked_alarm
@@ -41,7 +42,12 @@ async def _forget_old_keys(database: Database) -> JobOutcome:
         return JobOutcome(found=await forget_old(session))
 
 
-HOUSEKEEPING = (Job(name="idempotency-cleanup", every=3600, run=_forget_old_keys), OUTBOX_CLEANUP, INBOX_CLEANUP)
+HOUSEKEEPING = (
+    Job(name="idempotency-cleanup", every=3600, run=_forget_old_keys),
+    OUTBOX_CLEANUP,
+    INBOX_CLEANUP,
+    *EVENT_ALARMS,
+)
 """Jobs that every service has."""
 
 

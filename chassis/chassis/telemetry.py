@@ -23,10 +23,12 @@ correlation_id: ContextVar[str] = ContextVar("correlation_id", default="")
 causation_id: ContextVar[str] = ContextVar("causation_id", default="")
 traceparent: ContextVar[str] = ContextVar("traceparent", default="")
 service_name: ContextVar[str] = ContextVar("service_name", default="")
+job_name: ContextVar[str] = ContextVar("job_name", default="")
+"""The job under way, empty while a request or a message is."""
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_IDS = (("service", service_name), ("request_id", request_id), ("correlation_id", correlation_id))
+_IDS = (("service", service_name), ("request_id", request_id), ("correlation_id", correlation_id), ("job", job_name))
 _QUOTED_ROW = re.compile("DETAIL:.*")
 """PostgreSQL quotes the row it refuses: e-mail addresses and password hashes, which are no matter for a log."""
 _FOREIGN_ID = re.compile(rb"[\x21-\x7e]{1,64}")

@@ -12,7 +12,7 @@ POSTGRESQL = PGDialect_asyncpg()  # type: ignore[no-untyped-call]  # SQLAlchemy 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN = "<!-- entities: written by `make contracts` from the models, checked by a test -->"
 END = "<!-- /entities -->"
-OF_THE_CHASSIS = ("outbox", "inbox", "idempotency_keys")
+OF_THE_CHASSIS = ("outbox", "inbox", "idempotency_keys", "job_runs")
 
 
 def entities() -> str:

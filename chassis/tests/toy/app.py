@@ -14,6 +14,7 @@ from chassis.caching import encoded, if_match
 from chassis.clients import Upstreams
 from chassis.events import Bus, Event
 from chassis.ids import new_id
+from chassis.operations import operations_router
 from chassis.outbox import record
 from chassis.pagination import PageQuery, decode_cursor
 from chassis.problems import Conflict, NotFound
@@ -189,7 +190,7 @@ def build(settings: ToySettings, bus: Bus, upstreams: Upstreams) -> Service:
         settings,
         bus=bus,
         upstreams=upstreams,
-        routers=(router, hooks, internal),
+        routers=(router, hooks, internal, operations_router(callers=("teddy",))),
         events=(ThingMade,),
         problems=(ThingNotFound, NoMoreThings),
         state={"stage": Stage(), "both": asyncio.Barrier(2)},

@@ -126,7 +126,7 @@ ORDERS = Part(
 PAYMENTS = Part(
     name="payments",
     port=8105,
-    calls=("accounts", "orders"),
+    calls=("accounts", "catalog", "cart", "orders"),
     publishes=(
         "payment.captured.v1",
         "payment.failed.v1",

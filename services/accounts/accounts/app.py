@@ -11,6 +11,7 @@ from accounts.settings import AccountsSettings
 from chassis.auth import KeySet
 from chassis.clients import Upstreams
 from chassis.events import Bus
+from chassis.operations import operations_router
 from chassis.service import Service
 
 SHORTEST_REFRESH_KEY = 32
@@ -39,7 +40,7 @@ def build(settings: AccountsSettings, bus: Bus, upstreams: Upstreams) -> Service
         settings,
         bus=bus,
         upstreams=upstreams,
-        routers=(router, keys_router, internal),
+        routers=(router, keys_router, internal, operations_router(callers=("payments",))),
         jobs=jobs(desk.issuer),
         events=EVENTS,
         problems=PROBLEMS,

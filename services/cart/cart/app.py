@@ -8,6 +8,7 @@ from cart.shopper import caller_of
 from cart.subscriptions import SUBSCRIPTIONS
 from chassis.clients import Upstreams
 from chassis.events import Bus
+from chassis.operations import operations_router
 from chassis.service import Service, client_for
 
 
@@ -17,7 +18,7 @@ def build(settings: CartSettings, bus: Bus, upstreams: Upstreams) -> Service:
         settings,
         bus=bus,
         upstreams=upstreams,
-        routers=(api.router, internal.router),
+        routers=(api.router, internal.router, operations_router(callers=("payments",))),
         subscriptions=SUBSCRIPTIONS,
         jobs=jobs(settings),
         problems=PROBLEMS,

@@ -11,6 +11,7 @@ from catalog.settings import CatalogSettings
 from catalog.subscriptions import subscriptions
 from chassis.clients import InternalClient, Upstreams
 from chassis.events import Bus
+from chassis.operations import operations_router
 from chassis.service import Service, client_for
 
 
@@ -28,7 +29,7 @@ def build(settings: CatalogSettings, bus: Bus, upstreams: Upstreams) -> Service:
         settings,
         bus=bus,
         upstreams=upstreams,
-        routers=[router, internal],
+        routers=[router, internal, operations_router(callers=("payments",))],
         subscriptions=subscriptions(ignored),
         jobs=jobs(settings, orders),
         events=PUBLISHED,

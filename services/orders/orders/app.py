@@ -2,6 +2,7 @@
 
 from chassis.clients import Upstreams
 from chassis.events import Bus
+from chassis.operations import operations_router
 from chassis.service import Service, client_for
 from orders.admin_api import admin_router
 from orders.api import router
@@ -25,7 +26,7 @@ def build(settings: OrdersSettings, bus: Bus, upstreams: Upstreams) -> Service:
         settings,
         bus=bus,
         upstreams=upstreams,
-        routers=(router, admin_router, internal),
+        routers=(router, admin_router, internal, operations_router(callers=("payments",))),
         subscriptions=subscriptions(count),
         jobs=jobs(settings),
         events=PUBLISHED,

@@ -4,16 +4,20 @@ from chassis.clients import Upstreams
 from chassis.database import Database
 from chassis.events import Bus
 from chassis.service import Service, client_for
-from payments import api, observation, refunds
+from payments import admin_api, api, observation, refunds
 from payments.collection import Collection
 from payments.errors import PROBLEMS
 from payments.events import EVENTS
+from payments.job_overview import JobOverview
 from payments.jobs import jobs
 from payments.provider import Provider
 from payments.razorpay_provider import RazorpayProvider
 from payments.settings import PaymentsSettings
 from payments.subscriptions import SUBSCRIPTIONS
 from payments.webhooks import Processing
+
+OTHERS = ("orders", "catalog", "cart", "accounts")
+"""The services beside this one, in the order in which their jobs are shown."""
 
 
 def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provider: Provider | None = None) -> Service:
@@ -39,11 +43,17 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
         bus=bus,
         upstreams=upstreams,
         database=database,
-        routers=(api.router,),
+        routers=(api.router, admin_api.router),
         subscriptions=SUBSCRIPTIONS,
         jobs=jobs(settings, provider, collection=collection, webhooks=webhooks),
         events=EVENTS,
         problems=PROBLEMS,
-        state={"settings": settings, "provider": provider, "collection": collection, "webhooks": webhooks},
+        state={
+            "settings": settings,
+            "provider": provider,
+            "collection": collection,
+            "webhooks": webhooks,
+            "job_overview": JobOverview({name: client_for(settings, upstreams, name) for name in OTHERS}),
+        },
         on_stop=(finish,),
     )

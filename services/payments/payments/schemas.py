@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from chassis.money import Money
+from chassis.operations import JobRun
 from chassis.strict import Answer, Id, QueryParams, RequestBody, Time, text
 
 
@@ -95,3 +96,23 @@ class RefundList(Answer):
 
     items: list[RefundAnswer]
     next_cursor: str | None = None
+
+
+class JobAnswer(JobRun):
+    """A job of one of the services."""
+
+    service: str
+
+
+class Reconciliation(Answer):
+    """Every job of the shop, and what wants a person."""
+
+    items: list[JobAnswer]
+    gaps: list[str]
+    """Services that did not answer: their jobs are missing here."""
+    unresolved: int
+    """Cases that last runs had to leave: above zero for long, somebody must look."""
+    failing: int
+    """Jobs whose last run failed."""
+    late: int
+    """Jobs that should have run again by now."""

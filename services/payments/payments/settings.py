@@ -20,6 +20,8 @@ class PaymentsSettings(ServiceSettings):
     port: int = 8105
     management_port: int = 8205
     orders_url: str = "http://127.0.0.1:8104"
+    catalog_url: str = "http://127.0.0.1:8102"
+    cart_url: str = "http://127.0.0.1:8103"
 
     razorpay_base_url: str = RAZORPAY
     """Without /v1: the SDK adds it."""

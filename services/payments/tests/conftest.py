@@ -92,6 +92,8 @@ class Till:
     simulator: SimulatorProcess
     receiver: WebhookReceiver
     orders: FakeUpstream
+    others: dict[str, FakeUpstream]
+    """Catalog, cart and accounts."""
 
     def unheard(self, **fields: Any) -> PlacedOrder:
         """An order that payments has not heard of."""
@@ -311,6 +313,8 @@ async def open_till(service_factory: ServiceFactory, simulator: SimulatorProcess
     @asynccontextmanager
     async def start(**settings: Any) -> AsyncIterator[Till]:
         orders = FakeUpstream()
+        others = {name: FakeUpstream() for name in ("catalog", "cart", "accounts")}
+        upstreams = {name: fake.upstream() for name, fake in {"orders": orders, **others}.items()}
         given = {
             "razorpay_base_url": simulator.base_url,
             "razorpay_key_id": simulator.key_id,
@@ -321,10 +325,8 @@ async def open_till(service_factory: ServiceFactory, simulator: SimulatorProcess
             "create_wait": 1.0,
             **settings,
         }
-        async with service_factory(
-            PaymentsSettings, build, upstreams={"orders": orders.upstream()}, **given
-        ) as harness:
-            till = Till(harness, simulator, receiver, orders)
+        async with service_factory(PaymentsSettings, build, upstreams=upstreams, **given) as harness:
+            till = Till(harness, simulator, receiver, orders, others)
             yield till
             await till.check_histories()
 
