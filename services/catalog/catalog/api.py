@@ -26,6 +26,7 @@ from catalog.categories import (
     delete_category,
     read_category,
 )
+from catalog.postgres_stockroom import PostgresStockroom
 from catalog.product_page import read_product, read_variant
 from catalog.products import (
     add_variant,
@@ -249,7 +250,11 @@ async def delete_variant(request: Request, product_id: Id, variant_id: Id, sessi
 async def post_adjustment(variant_id: Id, adjustment: Adjustment, session: Session, caller: Caller) -> StockAnswer:
     """Add to what is on hand, or take from it; never below what orders hold."""
     return await adjust_stock(
-        session, variant_id, delta=adjustment.delta, reason=adjustment.reason, actor_id=caller.user_id
+        PostgresStockroom(session),
+        variant_id,
+        delta=adjustment.delta,
+        reason=adjustment.reason,
+        actor_id=caller.user_id,
     )
 
 

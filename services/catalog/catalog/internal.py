@@ -1,13 +1,16 @@
 """Routes for other services: what orders reserves, and what cart wants to know. Never routed by the gateway."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from catalog.answers import LookupAnswer, ReservationAnswer, ReservedItem
+from catalog.claims import Wanted
 from catalog.errors import InsufficientStock
+from catalog.postgres_stockroom import PostgresStockroom
 from catalog.product_page import look_up_variants
 from catalog.reservations import Held, Shortage, hold, release
 from catalog.schemas import LookupBody, ReservationBody
@@ -27,16 +30,21 @@ async def put_reservation(request: Request, order_id: Id, body: ReservationBody,
     wanted = {item.variant_id: item.quantity for item in body.items}
     # A shortage is committed before it is refused: what the order held before must not stay held.
     async with database.transaction() as session:
-        outcome = await hold(session, order_id=order_id, wanted=wanted)
+        outcome = await hold(PostgresStockroom(session), order_id=order_id, wanted=wanted)
     if not isinstance(outcome, Held):
         raise InsufficientStock(
             "Reduce or remove the items named in shortages.",
             shortages=[_shortage(shortage) for shortage in outcome],
         )
+    return quote(order_id, wanted, outcome, currency=request.app.state.service.settings.currency)
+
+
+def quote(order_id: UUID, wanted: Wanted, held: Held, *, currency: str) -> ReservationAnswer:
+    """What is held, and for how much."""
     return ReservationAnswer(
         order_id=order_id,
-        hold=outcome.hold,
-        currency=request.app.state.service.settings.currency,
+        hold=held.hold,
+        currency=currency,
         items=[
             ReservedItem(
                 variant_id=level.variant_id,
@@ -47,7 +55,7 @@ async def put_reservation(request: Request, order_id: Id, body: ReservationBody,
                 quantity=wanted[level.variant_id],
                 unit_price=level.unit_price,
             )
-            for level in outcome.levels
+            for level in held.levels
         ],
     )
 
@@ -68,7 +76,7 @@ async def delete_reservation(
     session: Session,
 ) -> None:
     """Give back the hold that the caller saw; nothing happens to a newer, confirmed or decided one."""
-    await release(session, order_id=order_id, hold=hold)
+    await release(PostgresStockroom(session), order_id=order_id, hold=hold)
 
 
 @internal.post("/variants/lookup", response_model=LookupAnswer, openapi_extra=access("service", callers=["cart"]))

@@ -6,9 +6,10 @@ orders is asked between transactions, never inside one, and only a definite answ
 from collections.abc import Callable
 from uuid import UUID
 
-from catalog.claims import overdue_holds, unconfirmed_holds
+from catalog.postgres_stockroom import stockroom_of
 from catalog.reservations import expire, release
 from catalog.settings import CatalogSettings
+from catalog.stockroom import OpenStockroom
 from chassis.clients import InternalClient, Reply, UpstreamUnavailable
 from chassis.database import Database
 from chassis.jobs import Job, JobOutcome
@@ -19,10 +20,10 @@ def jobs(settings: CatalogSettings, orders: Callable[[], InternalClient]) -> tup
     """The table of jobs. `orders` makes the client at first use."""
 
     async def orphan_holds(database: Database) -> JobOutcome:
-        return await release_orphans(database, orders(), older_than=settings.orphan_hold_after)
+        return await release_orphans(stockroom_of(database), orders(), older_than=settings.orphan_hold_after)
 
     async def expired_holds(database: Database) -> JobOutcome:
-        return await expire_overdue(database, orders(), older_than=settings.hold_expires_after)
+        return await expire_overdue(stockroom_of(database), orders(), older_than=settings.hold_expires_after)
 
     return (
         Job(name="orphan-holds", every=30.0, run=orphan_holds),
@@ -30,25 +31,25 @@ def jobs(settings: CatalogSettings, orders: Callable[[], InternalClient]) -> tup
     )
 
 
-async def release_orphans(database: Database, orders: InternalClient, *, older_than: float) -> JobOutcome:
+async def release_orphans(stock: OpenStockroom, orders: InternalClient, *, older_than: float) -> JobOutcome:
     """Holds whose checkout died before the order was made. One that orders knows waits for its event."""
-    async with database.transaction() as session:
-        found = await unconfirmed_holds(session, older_than=older_than)
+    async with stock() as room:
+        found = await room.unconfirmed_holds(older_than=older_than)
     released = unresolved = 0
     for order_id, seen in found:
         reply = await _ask(orders, order_id)
         if reply is None or not _is_definite_no(reply):
             unresolved += 1
             continue
-        async with database.transaction() as session:
-            released += await release(session, order_id=order_id, hold=seen, cause="orphan")
+        async with stock() as room:
+            released += await release(room, order_id=order_id, hold=seen, cause="orphan")
     return JobOutcome(found=len(found), repaired=released, unresolved=unresolved)
 
 
-async def expire_overdue(database: Database, orders: InternalClient, *, older_than: float) -> JobOutcome:
+async def expire_overdue(stock: OpenStockroom, orders: InternalClient, *, older_than: float) -> JobOutcome:
     """Confirmed holds that outlived every deadline of an order. Each is an alarm: an event was lost or is stuck."""
-    async with database.transaction() as session:
-        found = await overdue_holds(session, older_than=older_than)
+    async with stock() as room:
+        found = await room.overdue_holds(older_than=older_than)
     expired = unresolved = 0
     for order_id in found:
         reply = await _ask(orders, order_id)
@@ -56,8 +57,8 @@ async def expire_overdue(database: Database, orders: InternalClient, *, older_th
             get_logger().error("confirmed hold is overdue and its order not closed", order_id=str(order_id))
             unresolved += 1
             continue
-        async with database.transaction() as session:
-            expired += await expire(session, order_id=order_id)
+        async with stock() as room:
+            expired += await expire(room, order_id=order_id)
         get_logger().error("confirmed hold expired: its order closed without an event", order_id=str(order_id))
     return JobOutcome(found=len(found), repaired=expired, unresolved=unresolved)
 

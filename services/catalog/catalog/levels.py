@@ -1,20 +1,15 @@
-"""Stock counters and the one way to move them: lock in the order of variant ids, then add.
+"""The rows of stock counters and their ledger: locked in the order of variant ids, then added to.
 
-Every process that moves stock passes through here, so two of them never wait for each other in a circle. The order
-is: the reservation's row, stock levels by variant id, products by id. Whoever changes a product starts with the
-product and takes no stock level after it.
+How stock is moved is told in `stockroom.py`.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from catalog.events import StockChanged
-from catalog.offers import refresh_offers
 from catalog.wording import variant_title
-from chassis.outbox import record
 from chassis.plain_sql import driver_connection
 
 
@@ -56,6 +51,15 @@ class Move:
     reason: str | None = field(default=None, kw_only=True)
     order_id: UUID | None = field(default=None, kw_only=True)
     actor_id: UUID | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the ledger: what moved, and what is on hand since."""
+
+    variant_id: UUID
+    move: Move
+    on_hand: int
 
 
 _LOCK = """
@@ -115,55 +119,19 @@ async def commit_held(session: AsyncSession, held: Mapping[UUID, int], *, order_
     await connection.execute(_COMMIT_HELD, order_id, list(held), list(held.values()))
 
 
-async def move_stock(
-    session: AsyncSession, *, locked: Mapping[UUID, Level], moves: Mapping[UUID, Move]
-) -> dict[UUID, Level]:
-    """Apply moves to locked levels: counters, ledger, `stock.changed`, and the offers that sold out or came back."""
-    moving = {key: move for key, move in sorted(moves.items()) if move.on_hand or move.reserved}
-    if not moving:
-        return dict(locked)
+async def move_levels(session: AsyncSession, moves: Mapping[UUID, Move]) -> None:
+    """Add to the counters of locked levels; the version rises where what is available changes."""
     connection = await driver_connection(session)
-    on_hand, reserved = zip(*((move.on_hand, move.reserved) for move in moving.values()), strict=True)
-    await connection.execute(_MOVE, list(moving), on_hand, reserved)
-    after = {key: _moved(locked[key], move) for key, move in moving.items()}
-    await _enter_ledger(session, {key: move for key, move in moving.items() if move.kind is not None}, after)
-    changed = [level for level in after.values() if level.available != locked[level.variant_id].available]
-    for level in changed:
-        await announce_stock(session, level)
-    # Only where a variant sold out or came back can the product's offer be another one.
-    turned = {
-        level.product_id for level in changed if bool(level.available) != bool(locked[level.variant_id].available)
-    }
-    await refresh_offers(session, turned, lock=True)
-    return {**locked, **after}
+    on_hand, reserved = zip(*((move.on_hand, move.reserved) for move in moves.values()), strict=True)
+    await connection.execute(_MOVE, list(moves), on_hand, reserved)
 
 
-def _moved(level: Level, move: Move) -> Level:
-    return replace(
-        level,
-        on_hand=level.on_hand + move.on_hand,
-        reserved=level.reserved + move.reserved,
-        stock_version=level.stock_version + (move.on_hand != move.reserved),
-    )
-
-
-async def _enter_ledger(session: AsyncSession, moves: Mapping[UUID, Move], after: Mapping[UUID, Level]) -> None:
-    if not moves:
-        return
-    entries = [
-        (key, move.kind, move.on_hand, after[key].on_hand, move.reason, move.order_id, move.actor_id)
-        for key, move in moves.items()
-    ]
+async def enter_ledger(session: AsyncSession, entries: Sequence[Entry]) -> None:
+    """Lines of the ledger."""
     connection = await driver_connection(session)
-    await connection.execute(_ENTER, *zip(*entries, strict=True))
+    await connection.execute(_ENTER, *zip(*(_columns(entry) for entry in entries), strict=True))
 
 
-async def announce_stock(session: AsyncSession, level: Level) -> None:
-    """Tell the others what is available now."""
-    event = StockChanged(
-        variant_id=level.variant_id,
-        product_id=level.product_id,
-        available=level.available,
-        stock_version=level.stock_version,
-    )
-    await record(session, event, subject=level.variant_id, sequence=level.stock_version)
+def _columns(entry: Entry) -> tuple[UUID, str | None, int, int, str | None, UUID | None, UUID | None]:
+    move = entry.move
+    return entry.variant_id, move.kind, move.on_hand, entry.on_hand, move.reason, move.order_id, move.actor_id

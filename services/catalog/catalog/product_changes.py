@@ -9,10 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from catalog.errors import CurrencyUnsupported, ProductNotFound
 from catalog.events import ChangedVariant, ProductChanged
-from catalog.levels import announce_stock, lock_levels
 from catalog.models import Product, SearchWord, StockLevel, StockMovement, Variant
+from catalog.postgres_stockroom import PostgresStockroom
 from catalog.reading import require_version
 from catalog.schemas import Price, VariantDraft
+from catalog.stockroom import announce_stock
 from catalog.wording import dictionary_words, options_label, search_text, sort_key, variant_title
 from chassis.database import db_now
 from chassis.ids import new_id
@@ -95,9 +96,10 @@ async def add_variants(
     await session.flush()
     ids = [variant.id for variant in variants]
     # Nobody else can see these rows yet, so taking their locks after the product's cannot block.
-    levels = await lock_levels(session, ids)
+    room = PostgresStockroom(session)
+    levels = await room.lock_levels(ids)
     for variant_id in ids:
-        await announce_stock(session, levels[variant_id])
+        await announce_stock(room, levels[variant_id])
     return ids
 
 

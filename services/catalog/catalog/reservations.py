@@ -14,21 +14,19 @@
 
 The event, not the PUT, is the truth: `order.placed` and `order.paid` carry the order's items, and the reservation is
 made equal to them. Any other event in any other state changes nothing; a closed reservation ignores everything.
-Every step locks the reservation first, then stock levels in the order of variant ids (`levels.py`).
+Every step locks the reservation first, then stock levels in the order of variant ids (`stockroom.py`).
 """
 
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from catalog.claims import Claim, Status, Wanted, find_claim, open_claim, set_items, transition
+from catalog.claims import Claim, Status, Wanted
 from catalog.errors import ReservationDecided
 from catalog.events import MissingStock, StockCommitFailed, StockCommitted, StockReleased, StockReturned
-from catalog.levels import Level, Move, commit_held, lock_levels, move_stock
+from catalog.levels import Level, Move
+from catalog.stockroom import Stockroom, move_stock
 from chassis.events import Event
-from chassis.outbox import record
 from chassis.telemetry import get_logger
 
 
@@ -50,103 +48,103 @@ class Held:
     levels: tuple[Level, ...]
 
 
-async def hold(session: AsyncSession, *, order_id: UUID, wanted: Wanted) -> Held | list[Shortage]:
+async def hold(room: Stockroom, *, order_id: UUID, wanted: Wanted) -> Held | list[Shortage]:
     """R1: hold all of it, or nothing. Raises ReservationDecided once an event of the order was seen.
 
     A shortage is an outcome to be committed, not an exception: what was held before must not stay held.
     """
-    claim = await open_claim(session, order_id)
+    claim = await room.open_claim(order_id)
     if claim.is_decided:
         raise ReservationDecided("The order was placed or closed already; read it by its id.")
-    levels, shortages = await _take(session, claim, wanted, only_sellable=True)
+    levels, shortages = await _take(room, claim, wanted, only_sellable=True)
     status = Status.RELEASED if shortages else Status.HELD
-    await transition(session, claim, status, cause="put", hold=claim.hold + 1)
+    await room.transition(claim, status, cause="put", hold=claim.hold + 1)
     return shortages or Held(claim.hold + 1, tuple(levels[variant_id] for variant_id in wanted))
 
 
-async def release(session: AsyncSession, *, order_id: UUID, hold: int, cause: str = "release") -> bool:
+async def release(room: Stockroom, *, order_id: UUID, hold: int, cause: str = "release") -> bool:
     """R3b: give back the hold its sender saw, unless it was confirmed or taken over; whether it was given back."""
-    claim = await find_claim(session, order_id)
+    claim = await room.find_claim(order_id)
     if claim is None or claim.status is not Status.HELD or claim.hold != hold or claim.is_decided:
         return False
-    await _give_back(session, claim)
-    await transition(session, claim, Status.RELEASED, cause=cause)
+    await _give_back(room, claim)
+    await room.transition(claim, Status.RELEASED, cause=cause)
     return True
 
 
-async def on_order_placed(session: AsyncSession, *, order_id: UUID, items: Wanted) -> bool:
+async def on_order_placed(room: Stockroom, *, order_id: UUID, items: Wanted) -> bool:
     """R1b: the order exists, so its hold is confirmed, made anew, or has failed. False: nothing to do."""
-    claim = await open_claim(session, order_id)
+    claim = await room.open_claim(order_id)
     if claim.is_decided:
         return False
     # A hold that is what the order says touches no level: only the reservation is confirmed.
-    _, shortages = await _take(session, claim, items) if claim.held != items else ({}, [])
+    _, shortages = await _take(room, claim, items) if claim.held != items else ({}, [])
     status = Status.COMMIT_FAILED if shortages else Status.HELD
-    await transition(session, claim, status, cause="order.placed", is_confirmed=True)
+    await room.transition(claim, status, cause="order.placed", is_confirmed=True)
     if shortages:
-        await _announce_failure(session, claim, cause="placed", shortages=shortages)
+        await _announce_failure(room, claim, cause="placed", shortages=shortages)
     return True
 
 
-async def on_order_paid(session: AsyncSession, *, order_id: UUID, items: Wanted) -> bool:
+async def on_order_paid(room: Stockroom, *, order_id: UUID, items: Wanted) -> bool:
     """R2, R5: the stock leaves the shelf, from the hold or, where that is gone, from what is there."""
-    claim = await open_claim(session, order_id)
+    claim = await room.open_claim(order_id)
     if claim.is_closed or claim.status in (Status.COMMITTED, Status.RETURNED):
         return False
     shortages: list[Shortage] = []
     if claim.held == items:
-        await commit_held(session, items, order_id=order_id)
+        await room.commit_held(items, order_id=order_id)
     else:
-        _, shortages = await _take(session, claim, items, leave_shelf=True)
+        _, shortages = await _take(room, claim, items, leave_shelf=True)
     status = Status.COMMIT_FAILED if shortages else Status.COMMITTED
-    await transition(session, claim, status, cause="order.paid", is_confirmed=True)
+    await room.transition(claim, status, cause="order.paid", is_confirmed=True)
     if shortages:
-        await _announce_failure(session, claim, cause="paid", shortages=shortages)
+        await _announce_failure(room, claim, cause="paid", shortages=shortages)
     else:
-        await _announce(session, claim, StockCommitted(order_id=order_id))
+        await _announce(room, claim, StockCommitted(order_id=order_id))
     return True
 
 
-async def on_order_closed(session: AsyncSession, *, order_id: UUID, by: Literal["cancelled", "expired"]) -> bool:
+async def on_order_closed(room: Stockroom, *, order_id: UUID, by: Literal["cancelled", "expired"]) -> bool:
     """R3, R4, R6: whatever the order still has comes back, and nothing after it counts."""
-    claim = await open_claim(session, order_id)
+    claim = await room.open_claim(order_id)
     if claim.is_closed:
         return False
     status = claim.status
     event: Event | None = None
     if claim.status is Status.HELD:
-        await _give_back(session, claim)
+        await _give_back(room, claim)
         status, event = Status.RELEASED, StockReleased(order_id=order_id)
     elif claim.status is Status.COMMITTED and by == "cancelled":
-        await _return(session, claim)
+        await _return(room, claim)
         status, event = Status.RETURNED, StockReturned(order_id=order_id)
     elif claim.status is Status.COMMITTED:
         get_logger().error("paid order expired: its stock stays committed", order_id=str(order_id))
-    await transition(session, claim, status, cause=f"order.{by}", is_confirmed=True, is_closed=True)
+    await room.transition(claim, status, cause=f"order.{by}", is_confirmed=True, is_closed=True)
     if event is not None:
-        await _announce(session, claim, event)
+        await _announce(room, claim, event)
     return True
 
 
-async def expire(session: AsyncSession, *, order_id: UUID) -> bool:
+async def expire(room: Stockroom, *, order_id: UUID) -> bool:
     """R7: a confirmed hold whose order is known to be closed, though no event said so; whether it was given back."""
-    claim = await find_claim(session, order_id)
+    claim = await room.find_claim(order_id)
     if claim is None or claim.status is not Status.HELD or claim.decided_by is None or claim.is_closed:
         return False
-    await _give_back(session, claim)
-    await transition(session, claim, Status.EXPIRED, cause="expired_hold", is_confirmed=True)
+    await _give_back(room, claim)
+    await room.transition(claim, Status.EXPIRED, cause="expired_hold", is_confirmed=True)
     return True
 
 
 async def _take(
-    session: AsyncSession, claim: Claim, wanted: Wanted, *, only_sellable: bool = False, leave_shelf: bool = False
+    room: Stockroom, claim: Claim, wanted: Wanted, *, only_sellable: bool = False, leave_shelf: bool = False
 ) -> tuple[dict[UUID, Level], list[Shortage]]:
     """Give back what the claim holds and take what is wanted, all of it or nothing.
 
     `only_sellable`: a withdrawn variant counts as missing; an order that exists is supplied nevertheless.
     """
     own = claim.held
-    levels = await lock_levels(session, {*own, *wanted})
+    levels = await room.lock_levels({*own, *wanted})
     shortages = []
     for variant_id, quantity in wanted.items():
         level = levels.get(variant_id)
@@ -162,30 +160,30 @@ async def _take(
             moves[variant_id] = Move(-quantity, -back, "committed", order_id=claim.order_id)
         else:
             moves[variant_id] = Move(reserved=quantity - back)
-    levels = await move_stock(session, locked=levels, moves=moves)
+    levels = await move_stock(room, locked=levels, moves=moves)
     if wanted != claim.items:
-        await set_items(session, claim, wanted)
+        await room.set_items(claim, wanted)
     return levels, shortages
 
 
-async def _give_back(session: AsyncSession, claim: Claim) -> None:
-    levels = await lock_levels(session, claim.items)
+async def _give_back(room: Stockroom, claim: Claim) -> None:
+    levels = await room.lock_levels(claim.items)
     moves = {key: Move(reserved=-quantity) for key, quantity in claim.items.items()}
-    await move_stock(session, locked=levels, moves=moves)
+    await move_stock(room, locked=levels, moves=moves)
 
 
-async def _return(session: AsyncSession, claim: Claim) -> None:
-    levels = await lock_levels(session, claim.items)
+async def _return(room: Stockroom, claim: Claim) -> None:
+    levels = await room.lock_levels(claim.items)
     moves = {key: Move(quantity, kind="returned", order_id=claim.order_id) for key, quantity in claim.items.items()}
-    await move_stock(session, locked=levels, moves=moves)
+    await move_stock(room, locked=levels, moves=moves)
 
 
-async def _announce(session: AsyncSession, claim: Claim, event: Event) -> None:
-    await record(session, event, subject=claim.order_id, sequence=claim.version + 1, correlation_id=claim.order_id)
+async def _announce(room: Stockroom, claim: Claim, event: Event) -> None:
+    await room.record(event, subject=claim.order_id, sequence=claim.version + 1, correlation_id=claim.order_id)
 
 
 async def _announce_failure(
-    session: AsyncSession, claim: Claim, *, cause: Literal["placed", "paid"], shortages: list[Shortage]
+    room: Stockroom, claim: Claim, *, cause: Literal["placed", "paid"], shortages: list[Shortage]
 ) -> None:
     missing = [MissingStock(variant_id=s.variant_id, wanted=s.wanted, available=s.available) for s in shortages]
-    await _announce(session, claim, StockCommitFailed(order_id=claim.order_id, cause=cause, shortages=missing))
+    await _announce(room, claim, StockCommitFailed(order_id=claim.order_id, cause=cause, shortages=missing))

@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from catalog.answers import LowStockPage, MovementPage, StockAnswer
 from catalog.errors import StockAboveLimit, StockBelowReserved, VariantNotFound
-from catalog.levels import Level, Move, lock_levels, move_stock
+from catalog.levels import Level, Move
 from catalog.schemas import MAX_STOCK
+from catalog.stockroom import Stockroom, move_stock
 from chassis.pagination import COUNT_CAP, PageQuery, decode_cursor, encode_cursor
 
 _BigInt = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -51,11 +52,9 @@ _MOVEMENT_COUNT = f"""
 """  # noqa: S608 - made of constants
 
 
-async def adjust_stock(
-    session: AsyncSession, variant_id: UUID, *, delta: int, reason: str, actor_id: UUID
-) -> StockAnswer:
+async def adjust_stock(room: Stockroom, variant_id: UUID, *, delta: int, reason: str, actor_id: UUID) -> StockAnswer:
     """Add to what is on hand, or take from it. Raises VariantNotFound, StockBelowReserved, StockAboveLimit."""
-    locked = await lock_levels(session, [variant_id])
+    locked = await room.lock_levels([variant_id])
     if variant_id not in locked:
         raise VariantNotFound("Read its product again to see its variants.")
     level = locked[variant_id]
@@ -69,7 +68,7 @@ async def adjust_stock(
     if on_hand > MAX_STOCK:
         raise StockAboveLimit(f"At most {MAX_STOCK} can be on hand.", on_hand=level.on_hand)
     move = Move(delta, kind="adjustment", reason=reason, actor_id=actor_id)
-    moved = await move_stock(session, locked=locked, moves={variant_id: move})
+    moved = await move_stock(room, locked=locked, moves={variant_id: move})
     return _answer(moved[variant_id])
 
 

@@ -1,13 +1,15 @@
 """What catalog listens to: the events of orders, each with the fields it relies on."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from catalog.postgres_stockroom import PostgresStockroom
 from catalog.reservations import on_order_closed, on_order_paid, on_order_placed
+from catalog.stockroom import Stockroom
 from chassis.events import Reader, Subscription
 
 Ignored = Callable[[str], None]
@@ -41,27 +43,44 @@ class ClosedOrder(Reader):
     order_id: UUID
 
 
+Process = Callable[[Stockroom, Any], Awaitable[bool]]
+"""Applies an event; whether it changed anything."""
+
+
+async def _placed(room: Stockroom, order: OrderWithItems) -> bool:
+    return await on_order_placed(room, order_id=order.order_id, items=order.quantities())
+
+
+async def _paid(room: Stockroom, order: OrderWithItems) -> bool:
+    return await on_order_paid(room, order_id=order.order_id, items=order.quantities())
+
+
+async def _cancelled(room: Stockroom, order: ClosedOrder) -> bool:
+    return await on_order_closed(room, order_id=order.order_id, by="cancelled")
+
+
+async def _expired(room: Stockroom, order: ClosedOrder) -> bool:
+    return await on_order_closed(room, order_id=order.order_id, by="expired")
+
+
+LISTENS_TO: tuple[tuple[str, type[Reader], Process], ...] = (
+    ("order.placed.v1", OrderWithItems, _placed),
+    ("order.paid.v1", OrderWithItems, _paid),
+    ("order.cancelled.v1", ClosedOrder, _cancelled),
+    ("order.expired.v1", ClosedOrder, _expired),
+)
+
+
 def subscriptions(ignored: Ignored) -> tuple[Subscription, ...]:
-    """The table of events: what is read of each, and what happens."""
-
-    async def placed(session: AsyncSession, order: OrderWithItems) -> None:
-        if not await on_order_placed(session, order_id=order.order_id, items=order.quantities()):
-            ignored("order.placed.v1")
-
-    async def paid(session: AsyncSession, order: OrderWithItems) -> None:
-        if not await on_order_paid(session, order_id=order.order_id, items=order.quantities()):
-            ignored("order.paid.v1")
-
-    def closed(by: Literal["cancelled", "expired"]) -> Callable[[AsyncSession, ClosedOrder], Awaitable[None]]:
-        async def apply(session: AsyncSession, order: ClosedOrder) -> None:
-            if not await on_order_closed(session, order_id=order.order_id, by=by):
-                ignored(f"order.{by}.v1")
-
-        return apply
-
-    return (
-        Subscription("order.placed.v1", OrderWithItems, placed),
-        Subscription("order.paid.v1", OrderWithItems, paid),
-        Subscription("order.cancelled.v1", ClosedOrder, closed("cancelled")),
-        Subscription("order.expired.v1", ClosedOrder, closed("expired")),
+    """The table for the inbox."""
+    return tuple(
+        Subscription(event, reader, _counting(event, process, ignored)) for event, reader, process in LISTENS_TO
     )
+
+
+def _counting(event: str, process: Process, ignored: Ignored) -> Callable[[AsyncSession, Any], Awaitable[None]]:
+    async def handle(session: AsyncSession, read: Any) -> None:
+        if not await process(PostgresStockroom(session), read):
+            ignored(event)
+
+    return handle

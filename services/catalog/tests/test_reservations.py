@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from catalog.postgres_stockroom import PostgresStockroom
 from catalog.reservations import hold
 from chassis.ids import new_id
 from chassis.plain_sql import driver_connection
@@ -190,7 +191,7 @@ async def test_a_hold_that_changed_during_the_wait_is_given_back_as_it_is(shop: 
     order = new_id()
     await shop.reserve(order, {first: 1})
     async with shop.harness.database.transaction() as session:
-        await hold(session, order_id=order, wanted={second: 2})
+        await hold(PostgresStockroom(session), order_id=order, wanted={second: 2})
         placed = asyncio.create_task(shop.order_event("placed", order, {first: 1}))
         await _somebody_waits(shop)
     await placed

@@ -10,6 +10,7 @@ from chassis.strict import Id
 from orders import cancellation, fulfillment, lookup
 from orders.models import ActorKind
 from orders.order_states import Actor
+from orders.postgres_orders import PostgresOrderBook
 from orders.schemas import (
     AdminOrderPage,
     AdminOrderQuery,
@@ -59,14 +60,16 @@ async def read_any_timeline(session: Session, order_id: Id) -> AdminTimeline:
 async def ship_order(session: Session, caller: Caller, order_id: Id, body: ShipOrder) -> AdminOrderView:
     """Note that a paid order is on its way."""
     tracking = Tracking(carrier=body.carrier, number=body.tracking)
-    order = await fulfillment.ship_order(session, _staff(caller), order_id=order_id, tracking=tracking)
+    book = PostgresOrderBook(session)
+    order = await fulfillment.ship_order(book, _staff(caller), order_id=order_id, tracking=tracking)
     return admin_order_view(order)
 
 
 @admin_router.post("/{order_id}/deliver", response_model=AdminOrderView, openapi_extra=access("staff"))
 async def deliver_order(session: Session, caller: Caller, order_id: Id) -> AdminOrderView:
     """Note that an order has arrived."""
-    return admin_order_view(await fulfillment.deliver_order(session, _staff(caller), order_id=order_id))
+    book = PostgresOrderBook(session)
+    return admin_order_view(await fulfillment.deliver_order(book, _staff(caller), order_id=order_id))
 
 
 @admin_router.post("/{order_id}/cancel", response_model=AdminOrderView, openapi_extra=access("staff"))
@@ -75,5 +78,6 @@ async def cancel_any_order(
 ) -> AdminOrderView:
     """Cancel anybody's order that was not sent yet; what was paid goes back."""
     reason = body.reason if body else None
-    order = await cancellation.cancel_order(session, _staff(caller), order_id=order_id, reason=reason)
+    book = PostgresOrderBook(session)
+    order = await cancellation.cancel_order(book, _staff(caller), order_id=order_id, reason=reason)
     return admin_order_view(order)

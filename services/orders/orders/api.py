@@ -12,6 +12,7 @@ from orders import cancellation, lookup, order_reading
 from orders.checkout import Checkout
 from orders.models import ActorKind, Order
 from orders.order_states import Actor
+from orders.postgres_orders import PostgresOrderBook
 from orders.schemas import CancelOrder, OrderPage, OrderQuery, OrderView, PlaceOrder, Timeline
 from orders.showing import encoded_order, order_view, timeline
 
@@ -103,5 +104,6 @@ async def cancel_order(session: Session, caller: Caller, order_id: Id, body: Can
     """Cancel an order that was not sent yet; what was paid goes back."""
     actor = Actor(ActorKind.CUSTOMER, caller.user_id)
     reason = body.reason if body else None
-    order = await cancellation.cancel_order(session, actor, order_id=order_id, reason=reason, owner=caller.user_id)
+    book = PostgresOrderBook(session)
+    order = await cancellation.cancel_order(book, actor, order_id=order_id, reason=reason, owner=caller.user_id)
     return order_view(order)

@@ -12,6 +12,7 @@ from orders.events import PUBLISHED
 from orders.internal import internal
 from orders.jobs import jobs
 from orders.neighbours import Neighbours
+from orders.postgres_orders import PostgresOrders
 from orders.settings import OrdersSettings
 from orders.subscriptions import subscriptions
 
@@ -38,5 +39,5 @@ def build(settings: OrdersSettings, bus: Bus, upstreams: Upstreams) -> Service:
         cart=client_for(settings, upstreams, "cart"),
         catalog=client_for(settings, upstreams, "catalog"),
     )
-    service.fastapi.state.checkout = Checkout(service.database, neighbours, settings)
+    service.fastapi.state.checkout = Checkout(PostgresOrders(service.database), neighbours, settings)
     return service

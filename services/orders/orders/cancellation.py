@@ -10,21 +10,16 @@
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
-
-from chassis.database import Database, db_now, is_outage
+from chassis.database import is_outage
 from chassis.jobs import JobOutcome
 from chassis.telemetry import get_logger
 from orders.errors import OrderNotCancellable, OrderNotFound
 from orders.events import RefundReason
-from orders.models import CloseReason, Order, Status
-from orders.order_states import Actor, Decide, State, Step, Trigger, advance, move_for, state_of
+from orders.models import CloseReason, Order
+from orders.order_book import OrderBook, OrderBooks, advance
+from orders.order_states import Actor, Decide, State, Step, Trigger, move_for, state_of
 
 BATCH = 200
 """Orders that one run of the job moves; the next run follows in seconds."""
@@ -33,7 +28,7 @@ CANCELLED_ALREADY = (State.CLOSING_CANCELLED, State.CANCELLED)
 
 
 async def cancel_order(
-    session: AsyncSession, actor: Actor, *, order_id: UUID, reason: str | None, owner: UUID | None = None
+    book: OrderBook, actor: Actor, *, order_id: UUID, reason: str | None, owner: UUID | None = None
 ) -> Order:
     """T4, T4b or T8. With `owner` only that person's order is found. Raises OrderNotFound, OrderNotCancellable."""
 
@@ -42,7 +37,7 @@ async def cancel_order(
             raise OrderNotFound
         return decide_cancel(order, actor, reason=reason)
 
-    order, _ = await advance(session, order_id, decide)
+    order, _ = await advance(book, order_id, decide)
     if order is None:
         raise OrderNotFound
     return order
@@ -66,10 +61,11 @@ def decide_cancel(order: Order, actor: Actor, *, reason: str | None = None) -> S
     )
 
 
-async def close_unpaid(database: Database) -> JobOutcome:
+async def close_unpaid(orders: OrderBooks) -> JobOutcome:
     """T4 for every order past its deadline."""
-    due = (Order.status == Status.AWAITING_PAYMENT) & (Order.deadline < db_now())
-    return await _move_all(database, due, order_by=Order.deadline, decide=decide_deadline)
+    async with orders.transaction() as book:
+        due = await book.past_deadline(limit=BATCH)
+    return await _move_all(orders, due, decide=decide_deadline)
 
 
 def decide_deadline(order: Order) -> Step | None:
@@ -78,10 +74,11 @@ def decide_deadline(order: Order) -> Step | None:
     return Step(move=move, changes={"close_reason": CloseReason.EXPIRED}) if move else None
 
 
-async def end_overdue(database: Database, *, limit: float) -> JobOutcome:
+async def end_overdue(orders: OrderBooks, *, limit: float) -> JobOutcome:
     """T7 for every order that has been closing for longer than `limit` seconds."""
-    due = (Order.status == Status.CLOSING) & (Order.closing_since < db_now() - timedelta(seconds=limit))
-    return await _move_all(database, due, order_by=Order.closing_since, decide=decide_overdue)
+    async with orders.transaction() as book:
+        due = await book.closing_for(limit, limit=BATCH)
+    return await _move_all(orders, due, decide=decide_overdue)
 
 
 def decide_overdue(order: Order) -> Step | None:
@@ -90,18 +87,13 @@ def decide_overdue(order: Order) -> Step | None:
     return Step(move=move) if move else None
 
 
-async def _move_all(
-    database: Database, due: ColumnElement[bool], *, order_by: InstrumentedAttribute[Any], decide: Decide
-) -> JobOutcome:
+async def _move_all(orders: OrderBooks, found: Sequence[UUID], *, decide: Decide) -> JobOutcome:
     """Each order in a transaction of its own, so that one that cannot move keeps no other from moving."""
-    async with database.transaction() as session:
-        query = select(Order.id).where(due).order_by(order_by).limit(BATCH)
-        found: Sequence[UUID] = (await session.scalars(query)).all()
     moved = unresolved = 0
     for order_id in found:
         try:
-            async with database.transaction() as session:
-                _, step = await advance(session, order_id, decide)
+            async with orders.transaction() as book:
+                _, step = await advance(book, order_id, decide)
         except Exception as error:
             if is_outage(error):
                 raise

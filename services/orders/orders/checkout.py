@@ -29,11 +29,8 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import Select, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from chassis.database import Database
 from chassis.ids import derive_id
 from chassis.money import Money
 from chassis.problems import IdempotencyKeyReused, Problem
@@ -46,12 +43,12 @@ from orders.errors import (
     PriceChanged,
     TotalTooSmall,
 )
-from orders.known_orders import KnownOrders, known_orders
-from orders.models import CLOSED, ActorKind, Order, OrderItem, PaymentStatus
+from orders.known_orders import KnownOrders
+from orders.models import ActorKind, Order, OrderItem, PaymentStatus
 from orders.neighbours import Cart, Neighbours, Offer
-from orders.order_reading import read_order
+from orders.order_book import OrderBook, OrderBooks, Turn
 from orders.order_states import Actor
-from orders.order_writing import Turn, begin, take_turn
+from orders.order_writing import begin
 from orders.quotes import order_items, quote, totals_of
 from orders.schemas import PlaceOrder
 from orders.settings import OrdersSettings
@@ -106,7 +103,7 @@ class OrderedMeanwhile(Exception):
 class Checkout:
     """The process with those it works with."""
 
-    database: Database
+    orders: OrderBooks
     neighbours: Neighbours
     settings: OrdersSettings
 
@@ -127,10 +124,9 @@ class Checkout:
 
     async def _already_placed(self, attempt: Attempt) -> Placed | None:
         """Step 1, and the last look before any refusal."""
-        reads = self.database.primary_reads
-        known = attempt.known = await known_orders(reads, attempt.user_id, attempt.order_id)
+        known = attempt.known = await self.orders.known(attempt.user_id, attempt.order_id)
         attempt.started_at = attempt.started_at or known.now
-        order = await read_order(reads, attempt.order_id) if known.is_placed else None
+        order = await self.orders.read(attempt.order_id) if known.is_placed else None
         if order is None:
             return None
         if order.fingerprint != attempt.fingerprint:
@@ -182,8 +178,8 @@ class Checkout:
         return cart
 
     async def _why_empty(self, cart: Cart) -> Problem:
-        async with self.database.transaction() as session:
-            other = await _open_order_of(session, cart)
+        async with self.orders.transaction() as book:
+            other = await _open_order_of(book, cart)
         return _already_ordered(other) if other else CartEmpty("Put something into the cart, then order.")
 
     async def _reserve(self, attempt: Attempt, cart: Cart) -> Offer:
@@ -193,8 +189,8 @@ class Checkout:
             offer = await self.neighbours.hold(attempt.order_id, cart)
         except InsufficientStock:
             # What is missing may be what an order of this same cart holds; then that order is the better answer.
-            async with self.database.transaction() as session:
-                other = await session.scalar(_ordered_since(attempt, cart))
+            async with self.orders.transaction() as book:
+                other = await _ordered_since(book, attempt, cart)
             if other is not None:
                 raise OrderedMeanwhile(other) from None
             raise
@@ -217,8 +213,8 @@ class Checkout:
         self, attempt: Attempt, cart: Cart, *, currency: str, items: list[OrderItem], address: dict[str, Any]
     ) -> Placed:
         """Step 5: the order and its event, unless it is too late or somebody else was first."""
-        async with self.database.transaction() as session:
-            turn = await take_turn(session, cart.cart_id)
+        async with self.orders.transaction() as book:
+            turn = await book.take_turn(cart.cart_id)
             limit = timedelta(seconds=self.settings.checkout_limit)
             if attempt.started_at is None or turn.now - attempt.started_at > limit:
                 raise CheckoutTookTooLong("Repeat with the same Idempotency-Key.")
@@ -226,8 +222,10 @@ class Checkout:
             order.shipping_address = address
             actor = Actor(ActorKind.CUSTOMER, attempt.user_id)
             seen, told = attempt.known.seen, attempt.acknowledged
-            if not await begin(session, order, actor=actor, seen=seen, acknowledged=told):
-                raise OrderedMeanwhile((await session.scalars(_ordered_since(attempt, cart))).one())
+            if not await begin(book, order, actor=actor, seen=seen, acknowledged=told):
+                other = await _ordered_since(book, attempt, cart)
+                assert other is not None  # noqa: S101 - it is why nothing was written, and its cart is locked
+                raise OrderedMeanwhile(other)
         return Placed(order, replayed=False)
 
     def _order(self, attempt: Attempt, cart: Cart, *, currency: str, items: list[OrderItem], turn: Turn) -> Order:
@@ -257,8 +255,8 @@ class Checkout:
 
     async def _why_not_unique(self, cart: Cart) -> Problem:
         """What to answer when the database refused an order that is not there."""
-        async with self.database.transaction() as session:
-            other = await _open_order_of(session, cart)
+        async with self.orders.transaction() as book:
+            other = await _open_order_of(book, cart)
         return _already_ordered(other) if other else CheckoutInterrupted("Repeat with the same Idempotency-Key.")
 
     async def _release(self, attempt: Attempt) -> None:
@@ -272,19 +270,15 @@ def _already_ordered(order_id: UUID) -> CartAlreadyOrdered:
     return CartAlreadyOrdered("See that order; to order again, fill the cart anew.", order_id=str(order_id))
 
 
-async def _open_order_of(session: AsyncSession, cart: Cart) -> UUID | None:
+async def _open_order_of(book: OrderBook, cart: Cart) -> UUID | None:
     """The open order that emptied this cart, or that was made of this very version of it."""
-    of_this_version = (Order.cart_id == cart.cart_id) & (Order.cart_version == cart.version)
-    wanted = of_this_version if cart.items else Order.id == cart.taken_by
-    return await session.scalar(select(Order.id).where(wanted, Order.status.not_in(CLOSED)))
+    if cart.items:
+        return await book.open_order_of_version(cart.cart_id, cart.version)
+    return cart.taken_by if cart.taken_by and await book.is_open(cart.taken_by) else None
 
 
-def _ordered_since(attempt: Attempt, cart: Cart) -> Select[UUID]:
+async def _ordered_since(book: OrderBook, attempt: Attempt, cart: Cart) -> UUID | None:
     """The first order of this cart that was not there at the last look."""
-    newer = select(Order.id).where(
-        Order.user_id == attempt.user_id,
-        Order.cart_id == cart.cart_id,
-        Order.placement > attempt.known.seen,
-        Order.id != attempt.order_id,
+    return await book.ordered_since(
+        attempt.known.seen, user_id=attempt.user_id, cart_id=cart.cart_id, but=attempt.order_id
     )
-    return newer.order_by(Order.placement).limit(1)

@@ -6,8 +6,6 @@
 
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from orders.errors import (
     OrderAlreadyShipped,
     OrderNotDeliverable,
@@ -16,13 +14,14 @@ from orders.errors import (
     OrderNotShippable,
 )
 from orders.models import Order, PaymentStatus, Status
-from orders.order_states import Actor, Step, Trigger, advance, move_for, state_of
+from orders.order_book import OrderBook, advance
+from orders.order_states import Actor, Provided, Step, Trigger, move_for, state_of
 from orders.schemas import Tracking
 
 
-async def ship_order(session: AsyncSession, actor: Actor, *, order_id: UUID, tracking: Tracking) -> Order:
+async def ship_order(book: OrderBook, actor: Actor, *, order_id: UUID, tracking: Tracking) -> Order:
     """T10. Raises OrderNotFound, OrderNotReady, OrderNotShippable, OrderAlreadyShipped."""
-    order, _ = await advance(session, order_id, lambda order: decide_shipping(order, actor, tracking))
+    order, _ = await advance(book, order_id, lambda order: decide_shipping(order, actor, tracking))
     if order is None:
         raise OrderNotFound
     return order
@@ -47,13 +46,13 @@ def decide_shipping(order: Order, actor: Actor, tracking: Tracking) -> Step | No
         move=move,
         actor=actor,
         changes={"carrier": tracking.carrier, "tracking": tracking.number},
-        provided="payment_status <> 'refunded' AND stock_committed_at IS NOT NULL",
+        provided=Provided.READY_TO_SEND,
     )
 
 
-async def deliver_order(session: AsyncSession, actor: Actor, *, order_id: UUID) -> Order:
+async def deliver_order(book: OrderBook, actor: Actor, *, order_id: UUID) -> Order:
     """T10. Raises OrderNotFound, OrderNotDeliverable."""
-    order, _ = await advance(session, order_id, lambda order: decide_delivery(order, actor))
+    order, _ = await advance(book, order_id, lambda order: decide_delivery(order, actor))
     if order is None:
         raise OrderNotFound
     return order

@@ -2,19 +2,23 @@
 
 from chassis.database import Database
 from chassis.jobs import Job, JobOutcome
-from orders.cancellation import close_unpaid, end_overdue
+from orders import cancellation
 from orders.lookup import orders_in_review
+from orders.postgres_orders import PostgresOrders
 from orders.settings import OrdersSettings
 
 
 def jobs(settings: OrdersSettings) -> tuple[Job, ...]:
     """Job → period → process."""
 
-    async def end_closing(database: Database) -> JobOutcome:
-        return await end_overdue(database, limit=settings.closing_limit)
+    async def close_unpaid(database: Database) -> JobOutcome:
+        return await cancellation.close_unpaid(PostgresOrders(database))
+
+    async def end_overdue(database: Database) -> JobOutcome:
+        return await cancellation.end_overdue(PostgresOrders(database), limit=settings.closing_limit)
 
     return (
         Job(name="deadlines", every=5.0, run=close_unpaid),
-        Job(name="closing-limit", every=5.0, run=end_closing),
+        Job(name="closing-limit", every=5.0, run=end_overdue),
         Job(name="orders-in-review", every=60.0, run=orders_in_review),
     )

@@ -12,10 +12,11 @@ from sqlalchemy.orm import InstrumentedAttribute, selectinload
 from chassis.database import Database
 from chassis.jobs import JobOutcome
 from chassis.pagination import COUNT_CAP, PageQuery, decode_cursor, encode_cursor
+from chassis.plain_sql import driver_connection
 from orders.errors import OrderNotFound
 from orders.models import Order, OrderMove
 from orders.order_numbers import as_number
-from orders.order_reading import find_order
+from orders.order_reading import read_order
 from orders.schemas import AdminOrderQuery, OrderQuery
 
 
@@ -38,7 +39,7 @@ class Page:
 
 async def my_order(session: AsyncSession, user_id: UUID, order_id: UUID) -> Order:
     """One of the caller's orders. Raises OrderNotFound, also for somebody else's."""
-    return own(await find_order(session, order_id), user_id)
+    return own(await read_order(await driver_connection(session), order_id), user_id)
 
 
 def own(order: Order | None, user_id: UUID) -> Order:
@@ -50,7 +51,7 @@ def own(order: Order | None, user_id: UUID) -> Order:
 
 async def any_order(session: AsyncSession, order_id: UUID) -> Order:
     """An order whoever it belongs to. Raises OrderNotFound."""
-    order = await find_order(session, order_id)
+    order = await read_order(await driver_connection(session), order_id)
     if order is None:
         raise OrderNotFound
     return order

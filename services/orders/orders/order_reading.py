@@ -5,9 +5,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from chassis.plain_sql import driver_connection
 from orders.models import CloseReason, Order, OrderItem, PaymentStatus, Status, orders
 
 
@@ -39,13 +37,8 @@ _ORDER = f"""
 _read_items = msgspec.json.Decoder(list[_Item]).decode
 
 
-async def find_order(session: AsyncSession, order_id: UUID) -> Order | None:
-    """The order with its items, as it is now."""
-    return await read_order(await driver_connection(session), order_id)
-
-
 async def read_order(reads: asyncpg.Connection | asyncpg.Pool, order_id: UUID) -> Order | None:
-    """The same outside of a transaction. No session watches the object: it is a copy of the row."""
+    """The order with its items, as it is now. No session watches the object: it is a copy of the row."""
     row = await reads.fetchrow(_ORDER, order_id)
     return _order(row) if row else None
 

@@ -1,27 +1,15 @@
-"""Every move an order can make, in one table, and the one way to make it.
+"""Every move an order can make, in one table: a process decides, and can do nothing that the table does not list.
 
-A move is one guarded statement, `UPDATE orders … WHERE id AND status AND version`, with a line of history and the
-events that announce it, all in the caller's transaction. When another move came first, the order is read again and
-the decision is taken anew. A process decides; this file lets it do nothing that the table does not list.
+How a move is made is told in `order_book.py`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
 from typing import Any
 from uuid import UUID
 
-import msgspec
-from sqlalchemy import update
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from chassis.events import Event
-from chassis.ids import new_id
-from chassis.outbox import record
-from chassis.plain_sql import driver_connection
-from chassis.problems import Busy
-from chassis.telemetry import get_logger
 from orders.events import (
     OrderCancelled,
     OrderClosing,
@@ -32,10 +20,8 @@ from orders.events import (
     OrderShipped,
     RefundReason,
     RefundRequested,
-    announcement,
 )
-from orders.models import ActorKind, CloseReason, Order, PaymentStatus, Status, order_moves, orders
-from orders.order_reading import find_order
+from orders.models import ActorKind, CloseReason, Order, PaymentStatus, Status
 
 
 class State(StrEnum):
@@ -133,7 +119,7 @@ MOVES = _table()
 
 _BY_STATE_AND_TRIGGER = {(move.before, move.trigger): move for move in MOVES}
 
-_STAMPS = {
+STAMPS = {
     Status.PAID: "paid_at",
     Status.CLOSING: "closing_since",
     Status.SHIPPED: "shipped_at",
@@ -167,6 +153,14 @@ class Actor:
 SYSTEM = Actor(ActorKind.SYSTEM)
 
 
+class Provided(StrEnum):
+    """What else than status and version must hold for a move, at the moment it is made."""
+
+    NOTHING = "nothing"
+    READY_TO_SEND = "ready to send"
+    """Its stock is taken out, and its money was not given back in full."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """A decision: the move to make, by whom, and what is to be remembered of it."""
@@ -178,8 +172,8 @@ class Step:
     """The captured attempt it is about; without one no refund is asked for."""
     refund_reason: RefundReason | None = None
     changes: dict[str, Any] = field(default_factory=dict)
-    provided: str = "true"
-    """What else must hold at the moment of the update, as a condition on the row."""
+    provided: Provided = Provided.NOTHING
+    """What else must hold at the moment of the update."""
     payment: tuple[PaymentStatus, int] | None = None
     """What payments has said, to be shown unless something newer was; and its version."""
 
@@ -191,105 +185,3 @@ class Step:
 
 Decide = Callable[[Order], Step | None]
 """Looks at an order and says which step to take, or none. Raises a Problem when the caller may not."""
-
-ATTEMPTS = 10
-"""Lost races after which a move is given up; each means that somebody else moved the order."""
-
-
-async def advance(session: AsyncSession, order_id: UUID, decide: Decide) -> tuple[Order | None, Step | None]:
-    """Read the order, let `decide` choose a step, take it; the order as it is then, and the step if one was taken.
-
-    Raises what `decide` raises, and Busy when ten others came first.
-    """
-    for _ in range(ATTEMPTS):
-        order = await find_order(session, order_id)
-        step = decide(order) if order else None
-        if order is None or step is None:
-            return order, None
-        if await _take(session, order, step):
-            return order, step
-    raise Busy("The order is being changed by somebody else; repeat in a moment.")
-
-
-async def _take(session: AsyncSession, order: Order, step: Step) -> bool:
-    """The guarded update; False when the order is no longer where the decision saw it."""
-    after = step.move.after.status
-    changes = {"status": after, "version": order.version + max(1, len(step.emits)), **step.changes}
-    stamp = _STAMPS[after] if after is not order.status else None
-    history = history_row(order.id, step, version=changes["version"], before=order.status)
-    connection = await driver_connection(session)
-    moved = await connection.fetchrow(
-        _statement(tuple(changes), stamp, step.provided),
-        order.id,
-        order.status,
-        order.version,
-        msgspec.json.encode(history).decode(),
-        *(step.payment or (None, None)),
-        *changes.values(),
-    )
-    if moved is None:
-        return False
-    for name, value in {**changes, **moved}.items():
-        setattr(order, name, value)
-    order.payment_status = PaymentStatus(moved["payment_status"])
-    await announce(session, order, step)
-    return True
-
-
-@cache
-def _statement(changed: tuple[str, ...], stamp: str | None, provided: str) -> str:
-    """The update with its line of history, in one statement."""
-    sets = [f"{name} = ${number}" for number, name in enumerate(changed, start=7)]
-    stamps = [stamp] if stamp else []
-    returned = [*stamps, "payment_status", "payment_version", "needs_review", "stock_committed_at"]
-    return f"""
-        WITH moved AS (
-            UPDATE orders SET
-                {", ".join([*sets, *(f"{name} = clock_timestamp()" for name in stamps)])},
-                payment_status = CASE WHEN payment_version < $6 THEN $5 ELSE payment_status END,
-                payment_version = greatest(payment_version, $6)
-            WHERE id = $1 AND status = $2 AND version = $3 AND {provided}
-            RETURNING {", ".join(returned)}
-        ), told AS (
-            INSERT INTO order_moves ({", ".join(HISTORY)})
-            SELECT {", ".join(f"line.{name}" for name in HISTORY)}
-            FROM moved, json_populate_record(NULL::order_moves, $4::text::json) AS line
-        )
-        SELECT * FROM moved
-    """  # noqa: S608 - names and conditions of our own
-
-
-HISTORY = [name for name in order_moves.columns.keys() if name != "at"]  # noqa: SIM118 - not a dict
-"""The columns of a line of history that do not set themselves."""
-
-
-def history_row(order_id: UUID, step: Step, *, version: int, before: Status | None = None) -> dict[str, Any]:
-    """The line of history of a move that makes the order's version this one."""
-    return {
-        "id": new_id(),
-        "order_id": order_id,
-        "version": version,
-        "move": step.move.name,
-        "from_status": before,
-        "to_status": step.move.after.status,
-        "cause": step.move.trigger,
-        "actor_kind": step.actor.kind,
-        "actor_id": step.actor.id,
-        "attempt_id": step.attempt_id,
-        "note": step.note,
-    }
-
-
-async def announce(session: AsyncSession, order: Order, step: Step) -> None:
-    """The events of a move, for the order as it is after it."""
-    first = order.version - len(step.emits) + 1
-    for version, kind in enumerate(step.emits, start=first):
-        event = announcement(kind, order, version=version, attempt_id=step.attempt_id, refund_reason=step.refund_reason)
-        await record(session, event, subject=order.id, sequence=version, correlation_id=order.id)
-
-
-async def hold_for_review(session: AsyncSession, order: Order, *, why: str) -> None:
-    """Mark an order that a person must look at, and raise the alarm."""
-    await session.execute(update(orders).where(orders.c.id == order.id).values(needs_review=True))
-    order.needs_review = True
-    get_logger().error("order needs review", order_id=str(order.id), number=order.number, why=why)

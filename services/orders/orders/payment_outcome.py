@@ -14,15 +14,11 @@ Each function returns whether anything changed.
 
 from uuid import UUID
 
-from sqlalchemy import update
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from chassis.events import Reader
-from chassis.plain_sql import driver_connection
 from orders.events import RefundReason
 from orders.models import CloseReason, Order, PaymentStatus, Status
-from orders.order_reading import find_order
-from orders.order_states import Move, Step, Trigger, advance, hold_for_review, move_for, state_of
+from orders.order_book import OrderBook, advance, hold_for_review
+from orders.order_states import Move, Step, Trigger, move_for, state_of
 
 OWES_GOODS = (Status.PAID, Status.SHIPPED, Status.DELIVERED)
 
@@ -62,30 +58,26 @@ class RefundReport(PaymentReport):
     refunded_total: int
 
 
-async def on_payment_captured(session: AsyncSession, captured: PaymentCaptured) -> bool:
+async def on_payment_captured(book: OrderBook, captured: PaymentCaptured) -> bool:
     """T3, T5, T6, T11 or T12, whichever the order's state and the amount call for."""
-    if await _pays_another_order(session, captured):
+    if await _pays_another_order(book, captured):
         return False
-    order, step = await advance(session, captured.order_id, lambda order: decide_capture(order, captured))
+    order, step = await advance(book, captured.order_id, lambda order: decide_capture(order, captured))
     if order is None:
         return False
-    shown = step is not None or await _show(session, order, captured, status=PaymentStatus.PAID)
+    shown = step is not None or await _show(book, order, captured, status=PaymentStatus.PAID)
     if step is not None and step.move.trigger is Trigger.CAPTURE_MISMATCHED:
-        await hold_for_review(session, order, why="captured amount or currency differs from the order's")
-    await _review_when_refunded(session, order)
+        await hold_for_review(book, order, why="captured amount or currency differs from the order's")
+    await _review_when_refunded(book, order)
     return shown
 
 
-_PAYS_ANOTHER = "SELECT EXISTS (SELECT FROM orders WHERE paying_attempt_id = $1 AND id <> $2)"
-
-
-async def _pays_another_order(session: AsyncSession, captured: PaymentCaptured) -> bool:
+async def _pays_another_order(book: OrderBook, captured: PaymentCaptured) -> bool:
     """Whether the money is spent already: then it neither pays this order too nor goes back, and a person must look."""
-    connection = await driver_connection(session)
-    if not await connection.fetchval(_PAYS_ANOTHER, captured.attempt_id, captured.order_id):
+    if not await book.is_spent(captured.attempt_id, order_id=captured.order_id):
         return False
-    if order := await find_order(session, captured.order_id):
-        await hold_for_review(session, order, why="captured by an attempt that pays another order")
+    if order := await book.find(captured.order_id):
+        await hold_for_review(book, order, why="captured by an attempt that pays another order")
     return True
 
 
@@ -123,14 +115,14 @@ def _step(move: Move, captured: PaymentCaptured, *, reason: RefundReason, change
     return Step(move=move, attempt_id=captured.attempt_id, refund_reason=reason, changes=changes, payment=shown)
 
 
-async def on_payment_failed(_session: AsyncSession, _failed: PaymentFailed) -> bool:
+async def on_payment_failed(_book: OrderBook, _failed: PaymentFailed) -> bool:
     """Another attempt may follow until the order closes, or one before it has paid: a failure changes no sum."""
     return False
 
 
-async def on_intent_closed(session: AsyncSession, closed: IntentClosed) -> bool:
+async def on_intent_closed(book: OrderBook, closed: IntentClosed) -> bool:
     """T7."""
-    _, step = await advance(session, closed.order_id, decide_intent_closed)
+    _, step = await advance(book, closed.order_id, decide_intent_closed)
     return step is not None
 
 
@@ -140,19 +132,19 @@ def decide_intent_closed(order: Order) -> Step | None:
     return Step(move=move) if move else None
 
 
-async def on_refund_submitted(session: AsyncSession, refund: RefundReport) -> bool:
+async def on_refund_submitted(book: OrderBook, refund: RefundReport) -> bool:
     """The provider was asked to return money; until it has, the sums stand as they were."""
-    return await _refund_seen(session, refund, status=status_of_sums(refund))
+    return await _refund_seen(book, refund, status=status_of_sums(refund))
 
 
-async def on_refund_processed(session: AsyncSession, refund: RefundReport) -> bool:
+async def on_refund_processed(book: OrderBook, refund: RefundReport) -> bool:
     """Money is back at the shopper's bank."""
-    return await _refund_seen(session, refund, status=status_of_sums(refund))
+    return await _refund_seen(book, refund, status=status_of_sums(refund))
 
 
-async def on_refund_failed(session: AsyncSession, refund: RefundReport) -> bool:
+async def on_refund_failed(book: OrderBook, refund: RefundReport) -> bool:
     """Money that should go back did not; payments tries again or calls for people."""
-    return await _refund_seen(session, refund, status=PaymentStatus.REFUND_FAILED)
+    return await _refund_seen(book, refund, status=PaymentStatus.REFUND_FAILED)
 
 
 def status_of_sums(refund: RefundReport) -> PaymentStatus:
@@ -163,33 +155,24 @@ def status_of_sums(refund: RefundReport) -> PaymentStatus:
     return PaymentStatus.REFUNDED if is_all else PaymentStatus.PARTIALLY_REFUNDED
 
 
-async def _refund_seen(session: AsyncSession, refund: RefundReport, *, status: PaymentStatus) -> bool:
-    order = await find_order(session, refund.order_id)
+async def _refund_seen(book: OrderBook, refund: RefundReport, *, status: PaymentStatus) -> bool:
+    order = await book.find(refund.order_id)
     if order is None:
         return False
-    shown = await _show(session, order, refund, status=status)
-    await _review_when_refunded(session, order)
+    shown = await _show(book, order, refund, status=status)
+    await _review_when_refunded(book, order)
     return shown
 
 
-async def _show(session: AsyncSession, order: Order, report: PaymentReport, *, status: PaymentStatus) -> bool:
+async def _show(book: OrderBook, order: Order, report: PaymentReport, *, status: PaymentStatus) -> bool:
     """Copy what payments says, unless something newer was said before."""
-    statement = (
-        update(Order)
-        .where(Order.id == order.id, Order.payment_version < report.payment_version)
-        .values(payment_status=status, payment_version=report.payment_version)
-        .returning(Order.payment_status, Order.status)
-        .execution_options(synchronize_session=False)
-    )
-    shown = (await session.execute(statement)).one_or_none()
+    shown = await book.show_payment(order.id, status=status, version=report.payment_version)
     if shown is not None:
-        # The status too: the update may have waited for a move that the order was read before.
-        for name, value in shown._mapping.items():  # noqa: SLF001 - the documented name of a row's mapping
-            setattr(order, name, value)
+        order.payment_status, order.status = shown
     return shown is not None
 
 
-async def _review_when_refunded(session: AsyncSession, order: Order) -> None:
+async def _review_when_refunded(book: OrderBook, order: Order) -> None:
     """We owe goods for money that we have given back: only a person can tell what is meant."""
     if order.payment_status is PaymentStatus.REFUNDED and order.status in OWES_GOODS and not order.needs_review:
-        await hold_for_review(session, order, why="refunded in full without being cancelled")
+        await hold_for_review(book, order, why="refunded in full without being cancelled")

@@ -13,13 +13,11 @@ Each function returns whether anything changed.
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from chassis.events import Reader
-from chassis.plain_sql import driver_connection
 from orders.events import RefundReason
 from orders.models import CloseReason, Order, Status
-from orders.order_states import Step, Trigger, advance, hold_for_review, move_for, state_of
+from orders.order_book import OrderBook, advance, hold_for_review
+from orders.order_states import Step, Trigger, move_for, state_of
 
 SENT = (Status.SHIPPED, Status.DELIVERED)
 
@@ -36,33 +34,26 @@ class CommitFailed(StockAnswer):
     cause: Literal["placed", "paid"]
 
 
-async def on_stock_committed(session: AsyncSession, answer: StockAnswer) -> bool:
+async def on_stock_committed(book: OrderBook, answer: StockAnswer) -> bool:
     """One of the two conditions of sending an order."""
-    return await _remember(session, answer, Order.stock_committed_at.key)
+    return await book.remember(answer.order_id, "stock_committed_at")
 
 
-async def on_stock_released(session: AsyncSession, answer: StockAnswer) -> bool:
+async def on_stock_released(book: OrderBook, answer: StockAnswer) -> bool:
     """What was held is free again."""
-    return await _remember(session, answer, Order.stock_given_back_at.key)
+    return await book.remember(answer.order_id, "stock_given_back_at")
 
 
-async def on_stock_returned(session: AsyncSession, answer: StockAnswer) -> bool:
+async def on_stock_returned(book: OrderBook, answer: StockAnswer) -> bool:
     """What was sold is back on the shelf."""
-    return await _remember(session, answer, Order.stock_given_back_at.key)
+    return await book.remember(answer.order_id, "stock_given_back_at")
 
 
-async def _remember(session: AsyncSession, answer: StockAnswer, column: str) -> bool:
-    """Keep when it was first heard; hearing it again changes nothing."""
-    connection = await driver_connection(session)
-    first_heard = f"UPDATE orders SET {column} = clock_timestamp() WHERE id = $1 AND {column} IS NULL RETURNING true"  # noqa: S608 - one of two columns
-    return bool(await connection.fetchval(first_heard, answer.order_id))
-
-
-async def on_commit_failed(session: AsyncSession, failed: CommitFailed) -> bool:
+async def on_commit_failed(book: OrderBook, failed: CommitFailed) -> bool:
     """T4 or T9, or an alarm when the goods are gone already."""
-    order, step = await advance(session, failed.order_id, lambda order: decide_commit_failed(order, failed.cause))
+    order, step = await advance(book, failed.order_id, lambda order: decide_commit_failed(order, failed.cause))
     if order is not None and step is None and failed.cause == "paid" and order.status in SENT:
-        await hold_for_review(session, order, why="sent, but catalog could not sell its items")
+        await hold_for_review(book, order, why="sent, but catalog could not sell its items")
         return True
     return step is not None
 

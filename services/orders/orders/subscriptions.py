@@ -8,8 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chassis.events import Reader, Subscription
 from orders import payment_outcome as payment
 from orders import stock_outcome as stock
+from orders.order_book import OrderBook
+from orders.postgres_orders import PostgresOrderBook
 
-Process = Callable[[AsyncSession, Any], Awaitable[bool]]
+Process = Callable[[OrderBook, Any], Awaitable[bool]]
 """Applies an event; whether it changed anything."""
 
 LISTENS_TO: tuple[tuple[str, type[Reader], Process], ...] = (
@@ -37,7 +39,7 @@ def _counting(
     event: str, process: Process, on_no_effect: Callable[[str], None]
 ) -> Callable[[AsyncSession, Any], Awaitable[None]]:
     async def handle(session: AsyncSession, read: Any) -> None:
-        if not await process(session, read):
+        if not await process(PostgresOrderBook(session), read):
             on_no_effect(event)
 
     return handle

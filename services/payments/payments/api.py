@@ -11,6 +11,7 @@ from chassis.routes import Caller, Db, IdempotencyKey, Router, Session, access
 from chassis.strict import Id
 from payments import lookup, observation, refunds, webhooks
 from payments.collection import Collection, JustOpened
+from payments.postgres_ledger import PostgresLedger, ledger_of
 from payments.provider import Provider
 from payments.schemas import (
     Handshake,
@@ -93,7 +94,7 @@ async def verify_payment(
     async with db.transaction() as session:
         payment = await lookup.find_payment(session, payment_id, user_id=caller.user_id)
     await observation.verify_handshake(
-        db,
+        ledger_of(db),
         provider,
         payment,
         order=body.razorpay_order_id,
@@ -112,7 +113,7 @@ async def refund_payment(
     """Give money back: never more than captured minus refunded."""
     payment = await lookup.find_payment(session, payment_id, user_id=None)
     refund = await refunds.ask_for_refund(
-        session, payment, amount=body.amount, reason=body.reason, key=key or "", staff_id=caller.user_id
+        PostgresLedger(session), payment, amount=body.amount, reason=body.reason, key=key or "", staff_id=caller.user_id
     )
     return lookup.describe_refund(refund, payment.currency)
 

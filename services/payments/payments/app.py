@@ -9,7 +9,8 @@ from payments.collection import Collection
 from payments.errors import PROBLEMS
 from payments.events import EVENTS
 from payments.job_overview import JobOverview
-from payments.jobs import jobs
+from payments.jobs import Work, jobs
+from payments.postgres_ledger import in_ledger, ledger_of
 from payments.provider import Provider
 from payments.razorpay_provider import RazorpayProvider
 from payments.settings import PaymentsSettings
@@ -25,13 +26,15 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
     provider = provider or RazorpayProvider(settings)
     database = Database(settings)
     orders = client_for(settings, upstreams, "orders")
-    collection = Collection(database, provider=provider, orders=orders, settings=settings)
+    ledger = ledger_of(database)
+    collection = Collection(ledger, provider=provider, orders=orders, settings=settings)
     webhooks = Processing(
         database,
-        apply_payment=observation.observe_webhook,
-        apply_refund=refunds.observe_refund,
+        apply_payment=in_ledger(observation.observe_webhook),
+        apply_refund=in_ledger(refunds.observe_refund),
         account_id=settings.razorpay_account_id,
     )
+    work = Work(settings, ledger, provider=provider, collection=collection)
 
     async def finish() -> None:
         await collection.close()
@@ -45,7 +48,7 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
         database=database,
         routers=(api.router, admin_api.router),
         subscriptions=SUBSCRIPTIONS,
-        jobs=jobs(settings, provider, collection=collection, webhooks=webhooks),
+        jobs=jobs(work, webhooks),
         events=EVENTS,
         problems=PROBLEMS,
         state={

@@ -6,10 +6,8 @@ may report the same thing at the same moment, in any order and any number of tim
 
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from payments.balances import return_the_rest
-from payments.ledger import attempt_below_lock, keep, keep_version, lock_payment_of, settle
+from payments.ledger import Ledger
 from payments.models import Attempt, Payment, PaymentStatus, Rank
 from payments.provider import ProviderPayment
 from payments.reports import report_capture, report_failure
@@ -49,16 +47,16 @@ def rank_of(seen: ProviderPayment) -> Rank:
     return _RANKS.get(seen.status, Rank.CREATED)
 
 
-async def apply_observation(session: AsyncSession, seen: ProviderPayment, *, source: str) -> Attempt:
+async def apply_observation(ledger: Ledger, seen: ProviderPayment, *, source: str) -> Attempt:
     """Note what somebody says about an attempt, and apply it if it says more than we knew.
 
-    Raises UnknownProviderOrder. The attempt is a copy that the session does not watch.
+    Raises UnknownProviderOrder. The attempt is a copy.
     """
-    locked = await lock_payment_of(session, seen.order_id)
+    locked = await ledger.lock_payment_at(seen.order_id)
     if locked is None:
         raise UnknownProviderOrder(seen.order_id)
     payment, now = locked
-    attempt = await attempt_below_lock(session, seen.id) or _first_seen(payment, seen, now=now)
+    attempt = await ledger.find_attempt(Attempt.id_for(seen.id)) or _first_seen(payment, seen, now=now)
     rank = rank_of(seen)
     is_news = rank > attempt.rank
     if is_news:
@@ -69,12 +67,12 @@ async def apply_observation(session: AsyncSession, seen: ProviderPayment, *, sou
         attempt.currency, attempt.captured_at = seen.currency, now
     attempt.refunds_seen = max(attempt.refunds_seen, seen.amount_refunded)
     raw = {name: seen.raw[name] for name in _KEPT if name in seen.raw}
-    await keep(session, attempt, source=source, rank=rank, applied=is_news, raw=raw)
+    await ledger.keep(attempt, source=source, rank=rank, applied=is_news, raw=raw)
     if is_capture:
-        await _report_first_capture(session, payment, attempt)
+        await _report_first_capture(ledger, payment, attempt)
     elif is_news and rank is Rank.FAILED:
-        await report_failure(session, payment, attempt)
-        await keep_version(session, payment)
+        await report_failure(ledger, payment, attempt)
+        await ledger.keep_version(payment)
     return attempt
 
 
@@ -109,11 +107,11 @@ def _took_money(seen: ProviderPayment) -> bool:
     return seen.status == "captured" or (seen.status == "refunded" and seen.captured)
 
 
-async def _report_first_capture(session: AsyncSession, payment: Payment, attempt: Attempt) -> None:
+async def _report_first_capture(ledger: Ledger, payment: Payment, attempt: Attempt) -> None:
     """The first captured attempt settles the payment, and the capture of every attempt is reported once."""
-    await report_capture(session, payment, attempt)
+    await report_capture(ledger, payment, attempt)
     if payment.status is PaymentStatus.SETTLED:
-        await keep_version(session, payment)
+        await ledger.keep_version(payment)
     else:
-        await settle(session, payment, cause=f"captured {attempt.provider_payment_id}")
-    await return_the_rest(session, attempt)
+        await ledger.move(payment, PaymentStatus.SETTLED, cause=f"captured {attempt.provider_payment_id}")
+    await return_the_rest(ledger, attempt)

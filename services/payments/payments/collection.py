@@ -2,7 +2,7 @@
 
 1. `on_order_placed` notes what is to be paid (P1).
 2. The shopper asks to pay: `open_payment`. It takes a lease on creating the order at the provider
-   (`_lease_or_standing`), or learns why there is none, and waits a moment for `_create`, which goes on when the
+   (`lease_or_standing`), or learns why there is none, and waits a moment for `create`, which goes on when the
    shopper's patience ends (P2). Whoever asks again meanwhile waits for the same creation.
 3. An answer that was lost is looked up by our receipt, never asked for blindly again: `look_up`, by the next request
    or by a job.
@@ -15,16 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from chassis.clients import InternalClient, UpstreamUnavailable
-from chassis.database import Database
 from chassis.events import Reader
 from chassis.telemetry import get_logger
 from payments.errors import OrderNotPayable, OrderUnknown, ProviderDown
-from payments.models import Payment, PaymentStatus, clock, locked_payment, move
-from payments.opening import Lease, Standing, adopt, note_placed, standing, take_lease
+from payments.ledger import Ledger, OpenLedger
+from payments.models import Payment, PaymentStatus
+from payments.opening import Lease, Standing
 from payments.provider import OutcomeUnknown, Provider, ProviderRefused, ProviderUnreachable
 from payments.reports import report_intent_closed
 from payments.settings import PaymentsSettings
@@ -50,15 +47,14 @@ class OrderAnswer(Reader):
     pay_by: datetime
 
 
-async def on_order_placed(session: AsyncSession, order: OrderPlaced) -> None:
+async def on_order_placed(ledger: Ledger, order: OrderPlaced) -> None:
     """P1: there is something to pay. A tombstone of an order that closed first stays closed."""
     if order.total > 0:
-        await _note(session, order.order_id, order)
+        await _note(ledger, order.order_id, order)
 
 
-async def _note(session: AsyncSession, order_id: UUID, order: OrderPlaced | OrderAnswer) -> None:
-    await note_placed(
-        session,
+async def _note(ledger: Ledger, order_id: UUID, order: OrderPlaced | OrderAnswer) -> None:
+    await ledger.note_placed(
         order_id,
         user_id=order.user_id,
         amount=order.total,
@@ -79,9 +75,9 @@ class Collection:
     """Opening payments: the one process here that talks to another service."""
 
     def __init__(
-        self, database: Database, *, provider: Provider, orders: InternalClient, settings: PaymentsSettings
+        self, ledger: OpenLedger, *, provider: Provider, orders: InternalClient, settings: PaymentsSettings
     ) -> None:
-        self._database = database
+        self._ledger = ledger
         self._provider = provider
         self._orders = orders
         self._settings = settings
@@ -93,20 +89,20 @@ class Collection:
         Returns also when the provider takes too long: the payment is `preparing` then. Raises OrderUnknown,
         OrderNotPayable, ProviderDown, UpstreamUnavailable.
         """
-        found = await self._lease_or_standing(order_id, user_id=user_id)
+        found = await self.lease_or_standing(order_id, user_id=user_id)
         if isinstance(found, Standing):
             if found.status is PaymentStatus.CREATING:
-                await self._wait_for_the_other(found.payment_id)
+                await self._wait_for_the_other(order_id)
                 _check_payable(await self._standing(order_id), user_id=user_id)
             return False
-        creation = asyncio.create_task(self._create(found))
+        creation = asyncio.create_task(self.create(found))
         self._creations.add(creation)
         creation.add_done_callback(self._forget)
         # Not wait_for: neither the shopper's patience nor a closed connection may break off a creation.
         await asyncio.wait({creation}, timeout=self._settings.create_wait)
         return (creation.result() or True) if creation.done() else True
 
-    async def _lease_or_standing(self, order_id: UUID, *, user_id: UUID) -> Lease | Standing:
+    async def lease_or_standing(self, order_id: UUID, *, user_id: UUID) -> Lease | Standing:
         """The lease, or a payment that is open, settled, or being created by somebody else."""
         for _ in range(5):
             lease, payment = await self._take_lease(order_id, user_id=user_id)
@@ -123,13 +119,13 @@ class Collection:
 
     async def _take_lease(self, order_id: UUID, *, user_id: UUID) -> tuple[Lease | None, Standing | None]:
         """The lease, or how the payment stands that gives none."""
-        async with self._database.transaction() as session:
-            lease = await take_lease(session, order_id, user_id=user_id, seconds=self._settings.create_lease)
-            return lease, None if lease else await standing(session, order_id)
+        async with self._ledger() as ledger:
+            lease = await ledger.take_lease(order_id, user_id=user_id, seconds=self._settings.create_lease)
+            return lease, None if lease else await ledger.standing(order_id)
 
     async def _standing(self, order_id: UUID) -> Standing | None:
-        async with self._database.transaction() as session:
-            return await standing(session, order_id)
+        async with self._ledger() as ledger:
+            return await ledger.standing(order_id)
 
     async def _ask_orders(self, order_id: UUID, *, user_id: UUID) -> None:
         """The shopper was faster than the event."""
@@ -143,19 +139,18 @@ class Collection:
             raise OrderUnknown("Pay one of your own orders.")
         if order.status != "awaiting_payment" or order.total == 0:
             raise OrderNotPayable("The order does not wait for a payment.")
-        async with self._database.transaction() as session:
-            await _note(session, order_id, order)
+        async with self._ledger() as ledger:
+            await _note(ledger, order_id, order)
 
-    async def _wait_for_the_other(self, payment_id: UUID) -> None:
+    async def _wait_for_the_other(self, order_id: UUID) -> None:
         deadline = asyncio.get_running_loop().time() + self._settings.create_wait
         while asyncio.get_running_loop().time() < deadline:
-            async with self._database.transaction() as session:
-                status = await session.scalar(select(Payment.status).where(Payment.id == payment_id))
-            if status != PaymentStatus.CREATING:
+            payment = await self._standing(order_id)
+            if payment is None or payment.status is not PaymentStatus.CREATING:
                 return
             await asyncio.sleep(0.1)
 
-    async def _create(self, lease: Lease) -> JustOpened | None:
+    async def create(self, lease: Lease) -> JustOpened | None:
         """Create the order at the provider and keep its id; None when it was there already. Raises ProviderDown."""
         try:
             if lease.follows_another and await self.look_up(lease.payment_id, lease.receipt):
@@ -178,32 +173,32 @@ class Collection:
             # It may exist: the lease stays, and once it is over the look-up by receipt finds out.
             get_logger().warning("provider order in doubt", payment_id=str(lease.payment_id), error=str(error))
             raise ProviderDown("Repeat in a moment; nothing is paid twice.", retry_after=5) from error
-        async with self._database.transaction() as session:
-            is_open = await adopt(session, lease.payment_id, [provider_order_id], lease=lease.id)
+        async with self._ledger() as ledger:
+            is_open = await ledger.adopt(lease.payment_id, [provider_order_id], lease=lease.id)
         return JustOpened(lease, provider_order_id) if is_open else None
 
     async def _give_back(self, lease: Lease, *, is_in_doubt: bool = False) -> None:
         """The next request need not wait. In doubt it looks first: a refusal may mean that our receipt is there."""
-        async with self._database.transaction() as session:
-            payment = await locked_payment(session, lease.payment_id)
+        async with self._ledger() as ledger:
+            payment = await ledger.lock_payment(lease.payment_id)
             if payment.status is not PaymentStatus.CREATING or payment.lease != lease.id:
                 return
-            payment.lease_until = payment.next_ask_at = await clock(session)
+            await ledger.end_lease(payment)
             if lease.follows_another or is_in_doubt:
                 return
             if payment.closing_at is None:
-                await move(session, payment, PaymentStatus.NEW, cause="the provider was not reached")
+                await ledger.move(payment, PaymentStatus.NEW, cause="the provider was not reached")
             else:
-                await _close(session, payment)
+                await _close(ledger, payment)
 
     async def look_up(self, payment_id: UUID, receipt: str) -> bool:
         """Find out by our receipt whether a creation in doubt happened; whether it did. Raises ProviderError."""
         found = await self._provider.orders_of(receipt)
-        async with self._database.transaction() as session:
+        async with self._ledger() as ledger:
             if found:
-                await adopt(session, payment_id, found, lease=None)
+                await ledger.adopt(payment_id, found, lease=None)
             else:
-                await _close_if_nothing_was_made(session, payment_id)
+                await _close_if_nothing_was_made(ledger, payment_id)
         return bool(found)
 
     def _forget(self, creation: asyncio.Task[JustOpened | None]) -> None:
@@ -239,13 +234,13 @@ def _check_payable(payment: Standing | None, *, user_id: UUID) -> Standing:
     return payment
 
 
-async def _close_if_nothing_was_made(session: AsyncSession, payment_id: UUID) -> None:
-    payment = await locked_payment(session, payment_id)
+async def _close_if_nothing_was_made(ledger: Ledger, payment_id: UUID) -> None:
+    payment = await ledger.lock_payment(payment_id)
     is_undecided = payment.status is PaymentStatus.CREATING and payment.closing_at is not None
-    if is_undecided and _lease_is_over(payment, await clock(session)):
-        await _close(session, payment)
+    if is_undecided and _lease_is_over(payment, await ledger.clock()):
+        await _close(ledger, payment)
 
 
-async def _close(session: AsyncSession, payment: Payment) -> None:
-    await move(session, payment, PaymentStatus.CLOSED, cause="closing, and nothing at the provider")
-    await report_intent_closed(session, payment)
+async def _close(ledger: Ledger, payment: Payment) -> None:
+    await report_intent_closed(ledger, payment)
+    await ledger.move(payment, PaymentStatus.CLOSED, cause="closing, and nothing at the provider")

@@ -1,109 +1,227 @@
-"""The rows that an observation reads and writes, sent to the driver directly: every purchase is observed several times.
+"""The port to the books of payments: payments, provider orders, attempts and refunds, within one transaction.
 
-What is read here are copies that no session watches: whoever changes one writes it with a function of this module.
+`postgres_ledger.py` implements it; the simulation of the whole checkout (tests/simulation) has a second implementation
+in memory, and one suite of tests holds for both. What is read here are copies: whoever changes one writes it with a
+method of this port. All times are compared with the clock of whoever keeps the books.
 """
 
-import json
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from chassis.ids import new_id
-from chassis.plain_sql import driver_connection
-from payments.models import Attempt, Payment, PaymentStatus
-
-# By name and not `*`: a column that a later version adds must not surprise this one during an upgrade.
-_PAYMENT_COLUMNS = ", ".join(f"payments.{column.key}" for column in Payment.__mapper__.columns)
-_ATTEMPT_COLUMNS = ", ".join(column.key for column in Attempt.__mapper__.columns)
-
-_LOCK_PAYMENT = f"""
-SELECT clock_timestamp() AS now, {_PAYMENT_COLUMNS}
-FROM payments JOIN provider_orders ON provider_orders.payment_id = payments.id
-WHERE provider_order_id = $1 FOR UPDATE OF payments"""  # noqa: S608 - column names of our own
-
-_ATTEMPT = f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE id = $1"  # noqa: S608 - as above
-
-_KEEP = """
-WITH kept AS (
-    INSERT INTO attempts (
-        id, payment_id, provider_order_id, provider_payment_id, rank, method, amount, currency, captured, captured_at,
-        error_code, error_description, refunds_seen, changed_at
-    )
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-    ON CONFLICT (id) DO UPDATE SET
-        rank = excluded.rank, method = excluded.method, amount = excluded.amount, currency = excluded.currency,
-        captured = excluded.captured, captured_at = excluded.captured_at, error_code = excluded.error_code,
-        error_description = excluded.error_description, refunds_seen = excluded.refunds_seen,
-        changed_at = excluded.changed_at
-    WHERE (attempts.rank, attempts.captured, attempts.refunds_seen)
-        <> (excluded.rank, excluded.captured, excluded.refunds_seen)
-)
-INSERT INTO observations (id, attempt_id, source, rank, applied, raw) VALUES ($15, $1, $16, $17, $18, $19)"""
-
-_SETTLE = """
-WITH settled AS (
-    UPDATE payments SET status = 'settled', version = $2 WHERE id = $1 RETURNING id
-)
-INSERT INTO payment_history (id, payment_id, status, cause) SELECT $3, id, 'settled', $4 FROM settled"""
-
-_KEEP_VERSION = "UPDATE payments SET version = $2 WHERE id = $1"
+from chassis.events import Event
+from payments.models import Attempt, Payment, PaymentStatus, Rank, Refund, RefundStatus
+from payments.opening import Lease, Standing
 
 
-async def lock_payment_of(session: AsyncSession, provider_order_id: str | None) -> tuple[Payment, datetime] | None:
-    """The payment, locked and as it is now, and the database's time."""
-    connection = await driver_connection(session)
-    row = await connection.fetchrow(_LOCK_PAYMENT, provider_order_id)
-    if row is None:
-        return None
-    columns = dict(row)
-    now = columns.pop("now")
-    return Payment(**{**columns, "status": PaymentStatus(columns["status"])}), now
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A payment about which the provider is to be asked."""
+
+    payment_id: UUID
+    receipt: str
 
 
-async def attempt_below_lock(session: AsyncSession, provider_payment_id: str) -> Attempt | None:
-    """An attempt, if it is known. Read after the lock: read with it, it could be from before somebody's commit."""
-    connection = await driver_connection(session)
-    row = await connection.fetchrow(_ATTEMPT, Attempt.id_for(provider_payment_id))
-    return None if row is None else Attempt(**row)
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Over all attempts of a payment."""
+
+    captured: int
+    refunded: int
+    pending: int
+    """Refunds neither processed nor failed."""
 
 
-async def keep(
-    session: AsyncSession, attempt: Attempt, *, source: str, rank: int, applied: bool, raw: dict[str, Any]
-) -> None:
-    """Write an attempt, new or changed, and what was observed of it."""
-    connection = await driver_connection(session)
-    await connection.execute(
-        _KEEP,
-        attempt.id,
-        attempt.payment_id,
-        attempt.provider_order_id,
-        attempt.provider_payment_id,
-        attempt.rank,
-        attempt.method,
-        attempt.amount,
-        attempt.currency,
-        attempt.captured,
-        attempt.captured_at,
-        attempt.error_code,
-        attempt.error_description,
-        attempt.refunds_seen,
-        attempt.changed_at,
-        new_id(),
-        source,
-        rank,
-        applied,
-        json.dumps(raw),
-    )
+class PaymentBook(Protocol):
+    """Payments and their orders at the provider."""
+
+    async def note_placed(self, order_id: UUID, *, user_id: UUID, amount: int, currency: str, pay_by: datetime) -> None:
+        """There is something to pay, unless that is known: also a tombstone stays."""
+        ...
+
+    async def take_lease(self, order_id: UUID, *, user_id: UUID, seconds: float) -> Lease | None:
+        """None while somebody else has it, or when there is nothing that this user may still open."""
+        ...
+
+    async def standing(self, order_id: UUID) -> Standing | None:
+        """The payment of an order, if payments has heard of the order."""
+        ...
+
+    async def adopt(self, payment_id: UUID, provider_order_ids: list[str], *, lease: UUID | None) -> bool:
+        """Link provider orders to their payment: the first answer opens it, a late one is watched like the first.
+
+        Whether this opened it, and it can be paid now.
+        """
+        ...
+
+    async def end_lease(self, payment: Payment) -> None:
+        """The next request need not wait for it."""
+        ...
+
+    async def lock_payment(self, payment_id: UUID) -> Payment:
+        """The payment, locked and as it is now."""
+        ...
+
+    async def lock_payment_at(self, provider_order_id: str | None) -> tuple[Payment, datetime] | None:
+        """The payment of a provider order, locked and as it is now, and the time."""
+        ...
+
+    async def lock_payment_or_tombstone(self, order_id: UUID) -> Payment:
+        """The order's payment, locked; made now when the order closes before payments heard that it was placed."""
+        ...
+
+    async def move(self, payment: Payment, status: PaymentStatus, *, cause: str) -> None:
+        """Keep a locked payment's new status and its version, with a line of history."""
+        ...
+
+    async def keep_version(self, payment: Payment) -> None:
+        """The version that the last report was sent with."""
+        ...
+
+    async def begin_closing(self, payment: Payment) -> None:
+        """From now on no checkout is handed out, and the provider is to be asked at once."""
+        ...
+
+    async def payment_id_at(self, provider_order_id: str) -> UUID | None:
+        """Whose provider order it is."""
+        ...
+
+    async def provider_orders(self, payment_id: UUID) -> Sequence[str]:
+        """The payment's orders at the provider, the first seen first."""
+        ...
+
+    async def take_due(self, status: PaymentStatus, *, again_in: timedelta, limit: int) -> Sequence[Due]:
+        """Payments of this status whose look is due, the longest due first; their next one is set.
+
+        One that is CREATING is due only when its lease is over.
+        """
+        ...
 
 
-async def settle(session: AsyncSession, payment: Payment, *, cause: str) -> None:
-    """The payment is SETTLED from now on, at its version."""
-    connection = await driver_connection(session)
-    await connection.execute(_SETTLE, payment.id, payment.version, new_id(), cause)
+class AttemptBook(Protocol):
+    """Attempts and what was observed of them."""
+
+    async def find_attempt(self, attempt_id: UUID) -> Attempt | None:
+        """An attempt, if it is known. Read below its payment's lock it stays as it is."""
+        ...
+
+    async def lock_attempt(self, attempt_id: UUID) -> tuple[Payment, Attempt] | None:
+        """An attempt as it is now, below its locked payment; None when it is not known."""
+        ...
+
+    async def keep(self, attempt: Attempt, *, source: str, rank: Rank, applied: bool, raw: dict[str, Any]) -> None:
+        """Write an attempt, new or changed, and what was observed of it."""
+        ...
+
+    async def captured_attempts(self, payment_id: UUID) -> Sequence[Attempt]:
+        """Those that took money, the first first."""
+        ...
+
+    async def has_undecided(self, payment_id: UUID, *, within: float) -> bool:
+        """Whether an attempt first seen within so many seconds is neither failed nor captured."""
+        ...
+
+    async def mark_to_return(self, attempt: Attempt, *, reason: str) -> None:
+        """All that it took must go back."""
+        ...
+
+    async def refunds_looked_at(self, attempt_id: UUID, *, up_to: int) -> None:
+        """Its refunds were fetched when so much had been given back, as far as we had heard."""
+        ...
+
+    async def capturable(self, *, unchanged_for: timedelta, limit: int) -> Sequence[str]:
+        """Authorised attempts of open payments, by their id at the provider, the longest unchanged first."""
+        ...
+
+    async def can_be_captured(self, provider_payment_id: str) -> bool:
+        """Whether it is authorised, and its payment open."""
+        ...
+
+    async def with_rest_to_return(self, *, limit: int) -> Sequence[UUID]:
+        """Attempts marked to return of which something neither went back nor is on its way, the oldest first."""
+        ...
+
+    async def with_unseen_refunds(self, *, limit: int) -> Sequence[UUID]:
+        """Attempts of which more was given back than we have looked at, the oldest first."""
+        ...
+
+    async def known_among(
+        self, *, provider_order_ids: Collection[str | None], provider_payment_ids: Collection[str]
+    ) -> tuple[set[str], dict[str, tuple[int, int]]]:
+        """Which of these orders are ours; rank and highest amount refunded of those attempts that are known."""
+        ...
 
 
-async def keep_version(session: AsyncSession, payment: Payment) -> None:
-    """The version that the last report was sent with."""
-    connection = await driver_connection(session)
-    await connection.execute(_KEEP_VERSION, payment.id, payment.version)
+class RefundBook(Protocol):
+    """Refunds."""
+
+    async def add_refund(self, refund: Refund) -> None:
+        """Write a new refund with its first line of history; due now unless it says when."""
+        ...
+
+    async def move_refund(self, refund: Refund, status: RefundStatus) -> None:
+        """Keep a refund's new status, with a line of history."""
+        ...
+
+    async def lock_refund(self, refund_id: UUID) -> tuple[Payment, Attempt, Refund]:
+        """A refund as it is now, below its locked payment."""
+        ...
+
+    async def given_back(self, attempt_id: UUID) -> int:
+        """What went back of an attempt, or is on its way."""
+        ...
+
+    async def returns(self, attempt_id: UUID) -> int:
+        """How many refunds of the kind RETURN there are of it, failed ones too."""
+        ...
+
+    async def totals(self, payment_id: UUID) -> Totals:
+        """What was captured, went back, and is on its way."""
+        ...
+
+    async def refund_among(self, refund_ids: Collection[UUID]) -> Refund | None:
+        """The one of these that exists."""
+        ...
+
+    async def refund_named(self, provider_refund_id: str) -> Refund | None:
+        """The refund that has this id at the provider."""
+        ...
+
+    async def unnamed_refunds(self, attempt_id: UUID) -> Sequence[Refund]:
+        """Refunds of an attempt that are not final and whose id at the provider is not known."""
+        ...
+
+    async def name_refund(self, refund: Refund, provider_refund_id: str) -> None:
+        """Keep its id at the provider."""
+        ...
+
+    async def keep_turn(self, refund: Refund) -> None:
+        """Keep how often it was tried, and when its next turn is."""
+        ...
+
+    async def keep_error(self, refund: Refund, error: str) -> None:
+        """Why its last try came to nothing."""
+        ...
+
+    async def due_refunds(self, *, limit: int) -> Sequence[UUID]:
+        """Refunds that must be sent, sent again, or asked about; the longest due first."""
+        ...
+
+
+class Ledger(PaymentBook, AttemptBook, RefundBook, Protocol):
+    """The books of payments."""
+
+    async def clock(self) -> datetime:
+        """The clock by which every deadline is set and judged."""
+        ...
+
+    async def record(self, event: Event, payment: Payment) -> None:
+        """Publish an event about a payment, at its version, when this transaction commits."""
+        ...
+
+
+OpenLedger = Callable[[], AbstractAsyncContextManager[Ledger]]
+"""Opens a transaction: committed at the end of the block, rolled back when it raises."""

@@ -3,8 +3,8 @@
 A payment moves  NEW → CREATING → OPEN → CLOSING → CLOSED, and from any of them but NEW to SETTLED by a capture.
 Nothing leaves SETTLED; CLOSED is left only by a capture, since the provider cannot cancel its orders.
 
-Whoever changes anything below a payment locks the payment's row first (`locked_payment`), so that everything about one
-payment happens one after the other, whatever process it happens in.
+Whoever changes anything below a payment locks the payment's row first (`Ledger.lock_payment`), so that everything about
+one payment happens one after the other, whatever process it happens in.
 """
 
 from datetime import datetime
@@ -21,7 +21,6 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     Text,
-    bindparam,
     select,
     text,
 )
@@ -275,40 +274,3 @@ async def clock(session: AsyncSession) -> datetime:
     """The database's clock, by which every deadline is set and judged."""
     now: datetime = (await session.scalars(select(db_now()))).one()
     return now
-
-
-_LOCKED_PAYMENT = (
-    select(Payment)
-    .where(Payment.id == bindparam("payment_id"))
-    .with_for_update()
-    .execution_options(populate_existing=True)
-)
-
-
-async def locked_payment(session: AsyncSession, payment_id: UUID) -> Payment:
-    """The payment, locked and as it is now."""
-    return (await session.scalars(_LOCKED_PAYMENT, {"payment_id": payment_id})).one()
-
-
-async def locked_attempt(session: AsyncSession, attempt_id: UUID) -> tuple[Payment, Attempt] | None:
-    """An attempt as it is now, below its locked payment; None when it is not known here."""
-    payment_id = await session.scalar(select(Attempt.payment_id).where(Attempt.id == attempt_id))
-    if payment_id is None:
-        return None
-    payment = await locked_payment(session, payment_id)
-    return payment, await session.get_one(Attempt, attempt_id, populate_existing=True)
-
-
-async def move(session: AsyncSession, payment: Payment, status: PaymentStatus, *, cause: str) -> None:
-    """Change a payment's status and note it. The caller holds the payment's row lock."""
-    payment.status = status
-    session.add(PaymentTransition(payment_id=payment.id, status=status, cause=cause))
-    await session.flush()
-
-
-async def note_refund(session: AsyncSession, refund: Refund, status: RefundStatus) -> None:
-    """Change a refund's status and note it. The caller holds the payment's row lock."""
-    refund.status = status
-    await session.flush()
-    session.add(RefundTransition(refund_id=refund.id, status=status))
-    await session.flush()

@@ -11,14 +11,11 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from chassis.database import Database
 from chassis.telemetry import get_logger
 from payments.attempts import apply_observation, rank_of
 from payments.errors import SignatureInvalid
-from payments.models import Payment, ProviderOrder, Rank
+from payments.ledger import Ledger, OpenLedger
+from payments.models import Payment, Rank
 from payments.provider import OutcomeUnknown, Provider, ProviderError, ProviderPayment, as_payment
 
 ANSWER_EXPECTED_WITHIN = 3.0
@@ -26,16 +23,16 @@ ANSWER_EXPECTED_WITHIN = 3.0
 
 
 async def verify_handshake(
-    database: Database, provider: Provider, payment: Payment, *, order: str, attempt: str, signature: str
+    open_ledger: OpenLedger, provider: Provider, payment: Payment, *, order: str, attempt: str, signature: str
 ) -> None:
     """Record what the checkout's signature proves: that this attempt at our order was authorised.
 
     The signature says nothing about amount or capture, so the provider is asked as well; when it does not answer
     soon, what is proven stands, and webhook or poll bring the rest. Raises SignatureInvalid.
     """
-    async with database.transaction() as session:
-        ours = await session.get(ProviderOrder, order)
-    if ours is None or ours.payment_id != payment.id:
+    async with open_ledger() as ledger:
+        ours = await ledger.payment_id_at(order)
+    if ours != payment.id:
         raise SignatureInvalid("The provider order does not belong to this payment.")
     if not provider.proves_handshake(order_id=order, payment_id=attempt, signature=signature):
         raise SignatureInvalid("Send the three values exactly as the checkout returned them.")
@@ -55,27 +52,26 @@ async def verify_handshake(
             seen = told
     except (ProviderError, TimeoutError) as error:
         get_logger().warning("handshake not confirmed", payment_id=str(payment.id), error=repr(error))
-    async with database.transaction() as session:
-        await apply_observation(session, seen, source="handshake")
+    async with open_ledger() as ledger:
+        await apply_observation(ledger, seen, source="handshake")
 
 
-async def observe_webhook(session: AsyncSession, entity: Any) -> None:
+async def observe_webhook(ledger: Ledger, entity: Any) -> None:
     """Apply the payment inside a webhook.
 
     Raises UnknownProviderOrder (not ours, or not yet), OutcomeUnknown (no payment at all).
     """
-    await apply_observation(session, as_payment(entity), source="webhook")
+    await apply_observation(ledger, as_payment(entity), source="webhook")
 
 
-async def ask_provider(database: Database, provider: Provider, payment_id: UUID) -> None:
+async def ask_provider(open_ledger: OpenLedger, provider: Provider, payment_id: UUID) -> None:
     """Ask for every attempt at every provider order of a payment. Raises ProviderError."""
-    async with database.transaction() as session:
-        orders = select(ProviderOrder.provider_order_id).where(ProviderOrder.payment_id == payment_id)
-        known = list(await session.scalars(orders))
+    async with open_ledger() as ledger:
+        known = await ledger.provider_orders(payment_id)
     for provider_order_id in known:
         attempts = await provider.payments_of(provider_order_id)
         if any(attempt.order_id != provider_order_id for attempt in attempts):
             raise OutcomeUnknown("the provider answered with attempts of another order")
         for seen in attempts:
-            async with database.transaction() as session:
-                await apply_observation(session, seen, source="poll")
+            async with open_ledger() as ledger:
+                await apply_observation(ledger, seen, source="poll")

@@ -6,32 +6,18 @@ A case that fails waits for its next turn and does not hold up the others.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import func, select
 
 from chassis.database import Database, db_now
 from chassis.jobs import JobOutcome
 from chassis.telemetry import get_logger
 from payments.attempts import apply_observation, rank_of
 from payments.balances import return_the_rest
-from payments.models import (
-    Attempt,
-    Observation,
-    Payment,
-    PaymentStatus,
-    ProviderOrder,
-    Rank,
-    Refund,
-    RefundStatus,
-    WebhookEvent,
-    clock,
-    locked_attempt,
-)
+from payments.ledger import Due, Ledger, OpenLedger
+from payments.models import Observation, PaymentStatus, Rank, WebhookEvent
 from payments.provider import PAGE, Provider, ProviderError, ProviderPayment
 
 BATCH = 20
@@ -49,36 +35,15 @@ LookUp = Callable[[UUID, str], Awaitable[bool]]
 Close = Callable[[UUID], Awaitable[bool]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Due:
-    payment_id: UUID
-    receipt: str
-
-
-async def _take(database: Database, condition: ColumnElement[bool], *, again_in: timedelta) -> Sequence[_Due]:
+async def _take(open_ledger: OpenLedger, status: PaymentStatus, *, again_in: timedelta) -> Sequence[Due]:
     """Payments whose look is due; their next one is set first."""
-    chosen = (
-        select(Payment.id)
-        .where(condition, Payment.next_ask_at <= db_now())
-        .order_by(Payment.next_ask_at)
-        .limit(BATCH)
-        .with_for_update(skip_locked=True)
-    )
-    async with database.transaction() as session:
-        taken = await session.execute(
-            update(Payment)
-            .where(Payment.id.in_(chosen))
-            .values(next_ask_at=db_now() + again_in)
-            .returning(Payment.id, Payment.receipt)
-            .execution_options(synchronize_session=False)
-        )
-        return [_Due(*row) for row in taken]
+    async with open_ledger() as ledger:
+        return await ledger.take_due(status, again_in=again_in, limit=BATCH)
 
 
-async def resolve_creations(database: Database, *, look_up: LookUp) -> JobOutcome:
+async def resolve_creations(open_ledger: OpenLedger, *, look_up: LookUp) -> JobOutcome:
     """CREATING whose lease is over: the answer was lost; our receipt tells whether the order was made."""
-    condition = (Payment.status == PaymentStatus.CREATING) & (Payment.lease_until <= db_now())
-    found = await _take(database, condition, again_in=CREATION_AGAIN_IN)
+    found = await _take(open_ledger, PaymentStatus.CREATING, again_in=CREATION_AGAIN_IN)
     repaired = 0
     for payment in found:
         try:
@@ -88,9 +53,9 @@ async def resolve_creations(database: Database, *, look_up: LookUp) -> JobOutcom
     return JobOutcome(found=len(found), repaired=repaired, unresolved=len(found) - repaired)
 
 
-async def ask_about_closing(database: Database, *, ask: Ask, close: Close) -> JobOutcome:
+async def ask_about_closing(open_ledger: OpenLedger, *, ask: Ask, close: Close) -> JobOutcome:
     """CLOSING: ask, then close if nothing came. Orders is waiting for this word."""
-    found = await _take(database, Payment.status == PaymentStatus.CLOSING, again_in=CLOSING_AGAIN_IN)
+    found = await _take(open_ledger, PaymentStatus.CLOSING, again_in=CLOSING_AGAIN_IN)
     repaired = 0
     for payment in found:
         try:
@@ -101,9 +66,9 @@ async def ask_about_closing(database: Database, *, ask: Ask, close: Close) -> Jo
     return JobOutcome(found=len(found), repaired=repaired, unresolved=len(found) - repaired)
 
 
-async def ask_about_open(database: Database, *, ask: Ask) -> JobOutcome:
+async def ask_about_open(open_ledger: OpenLedger, *, ask: Ask) -> JobOutcome:
     """OPEN without news for three minutes: a webhook may have been lost."""
-    found = await _take(database, Payment.status == PaymentStatus.OPEN, again_in=OPEN_AGAIN_IN)
+    found = await _take(open_ledger, PaymentStatus.OPEN, again_in=OPEN_AGAIN_IN)
     for payment in found:
         try:
             await ask(payment.payment_id)
@@ -112,58 +77,43 @@ async def ask_about_open(database: Database, *, ask: Ask) -> JobOutcome:
     return JobOutcome(found=len(found))
 
 
-async def capture_authorised(database: Database, provider: Provider) -> JobOutcome:
+async def capture_authorised(open_ledger: OpenLedger, provider: Provider) -> JobOutcome:
     """Authorised for two minutes and not captured: take the money while the payment is OPEN, else let it lapse."""
-    waiting_for_us = _can_be_captured().where(Attempt.changed_at < db_now() - CAPTURE_EXPECTED_WITHIN)
-    async with database.transaction() as session:
-        waiting = list(await session.scalars(waiting_for_us.order_by(Attempt.changed_at).limit(BATCH)))
+    async with open_ledger() as ledger:
+        waiting = await ledger.capturable(unchanged_for=CAPTURE_EXPECTED_WITHIN, limit=BATCH)
     repaired = 0
     for provider_payment_id in waiting:
         try:
-            repaired += await _capture(database, provider, provider_payment_id)
+            repaired += await _capture(open_ledger, provider, provider_payment_id)
         except ProviderError as error:
             _in_vain("capture", provider_payment_id, error)
     return JobOutcome(found=len(waiting), repaired=repaired, unresolved=len(waiting) - repaired)
 
 
-async def _capture(database: Database, provider: Provider, provider_payment_id: str) -> bool:
+async def _capture(open_ledger: OpenLedger, provider: Provider, provider_payment_id: str) -> bool:
     """Asked first, so that an answer lost the last time is not taken for a refusal now."""
     seen = await provider.payment(provider_payment_id)
     if seen.status == "authorized":
-        async with database.transaction() as session:
-            still = _can_be_captured().where(Attempt.provider_payment_id == provider_payment_id)
-            if await session.scalar(still) is None:
+        async with open_ledger() as ledger:
+            if not await ledger.can_be_captured(provider_payment_id):
                 return False
         seen = await provider.capture(provider_payment_id, amount=seen.amount, currency=seen.currency)
-    async with database.transaction() as session:
-        attempt = await apply_observation(session, seen, source="poll")
+    async with open_ledger() as ledger:
+        attempt = await apply_observation(ledger, seen, source="poll")
     return attempt.captured > 0
 
 
-def _can_be_captured() -> Select[str]:
-    return (
-        select(Attempt.provider_payment_id)
-        .join(Payment, Payment.id == Attempt.payment_id)
-        .where(Payment.status == PaymentStatus.OPEN, Attempt.rank == Rank.AUTHORIZED)
-    )
-
-
-async def return_what_is_left(database: Database, *, check_refunds: Callable[[UUID], Awaitable[None]]) -> JobOutcome:
+async def return_what_is_left(
+    open_ledger: OpenLedger, *, check_refunds: Callable[[UUID], Awaitable[None]]
+) -> JobOutcome:
     """Attempts to return with a rest, and attempts of which the provider gave back more than we have looked at."""
-    refunded = (
-        select(func.coalesce(func.sum(Refund.amount), 0))
-        .where(Refund.attempt_id == Attempt.id, Refund.status != RefundStatus.FAILED)
-        .scalar_subquery()
-    )
-    rest = select(Attempt.id).where(Attempt.to_return.is_not(None), Attempt.captured > refunded)
-    unseen = select(Attempt.id).where(Attempt.refunds_seen > Attempt.refunds_checked, Attempt.captured > 0)
-    async with database.transaction() as session:
-        with_rest = list(await session.scalars(rest.limit(BATCH)))
-        with_unseen = list(await session.scalars(unseen.limit(BATCH)))
+    async with open_ledger() as ledger:
+        with_rest = await ledger.with_rest_to_return(limit=BATCH)
+        with_unseen = await ledger.with_unseen_refunds(limit=BATCH)
     for attempt_id in with_rest:
-        async with database.transaction() as session:
-            if (found := await locked_attempt(session, attempt_id)) is not None:
-                await return_the_rest(session, found[1])
+        async with open_ledger() as ledger:
+            if (found := await ledger.lock_attempt(attempt_id)) is not None:
+                await return_the_rest(ledger, found[1])
     failed = 0
     for attempt_id in with_unseen:
         try:
@@ -175,20 +125,20 @@ async def return_what_is_left(database: Database, *, check_refunds: Callable[[UU
     return JobOutcome(found=cases, repaired=cases - failed, unresolved=failed)
 
 
-async def sweep(database: Database, provider: Provider) -> JobOutcome:
+async def sweep(open_ledger: OpenLedger, provider: Provider) -> JobOutcome:
     """Everything that the provider knows of the last 48 hours: finds what webhooks and polls left out."""
-    async with database.transaction() as session:
-        since = int((await clock(session) - SWEPT).timestamp())
+    async with open_ledger() as ledger:
+        since = int((await ledger.clock() - SWEPT).timestamp())
     found = repaired = 0
     try:
         for page in range(MOST_PAGES):
             seen = await provider.payments_since(since, skip=page * PAGE)
             found += len(seen)
-            async with database.transaction() as session:
-                news = await _news_among(session, seen)
+            async with open_ledger() as ledger:
+                news = await _news_among(ledger, seen)
             for payment in news:
-                async with database.transaction() as session:
-                    await apply_observation(session, payment, source="poll")
+                async with open_ledger() as ledger:
+                    await apply_observation(ledger, payment, source="poll")
             repaired += len(news)
             if len(seen) < PAGE:
                 break
@@ -198,16 +148,12 @@ async def sweep(database: Database, provider: Provider) -> JobOutcome:
     return JobOutcome(found=found, repaired=repaired)
 
 
-async def _news_among(session: AsyncSession, seen: Sequence[ProviderPayment]) -> list[ProviderPayment]:
+async def _news_among(ledger: Ledger, seen: Sequence[ProviderPayment]) -> list[ProviderPayment]:
     """Those at our orders that say more than we know."""
-    ours = select(ProviderOrder.provider_order_id).where(
-        ProviderOrder.provider_order_id.in_([payment.order_id for payment in seen])
+    orders, attempts = await ledger.known_among(
+        provider_order_ids={payment.order_id for payment in seen},
+        provider_payment_ids=[payment.id for payment in seen],
     )
-    orders = set(await session.scalars(ours))
-    known = select(Attempt.provider_payment_id, Attempt.rank, Attempt.refunds_seen).where(
-        Attempt.provider_payment_id.in_([payment.id for payment in seen])
-    )
-    attempts = {name: (rank, refunded) for name, rank, refunded in await session.execute(known)}
 
     def is_news(payment: ProviderPayment) -> bool:
         rank, refunded = attempts.get(payment.id, (-1, 0))

@@ -9,15 +9,12 @@
 4. FAILED is final. What then still has to go back is a new refund (`balances.return_the_rest`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from chassis.database import Database, db_now
 from chassis.events import NotYet, Reader
 from chassis.ids import derive_id
 from chassis.money import Money
@@ -25,17 +22,8 @@ from chassis.telemetry import get_logger
 from payments.attempts import UnknownProviderOrder
 from payments.balances import left_of, new_refund, return_the_rest, settle_refund
 from payments.errors import CurrencyUnsupported, NothingToRefund, RefundTooLarge, RefundTooSmall
-from payments.models import (
-    Attempt,
-    Payment,
-    Refund,
-    RefundKind,
-    RefundStatus,
-    clock,
-    locked_attempt,
-    locked_payment,
-    note_refund,
-)
+from payments.ledger import Ledger, OpenLedger
+from payments.models import Attempt, Payment, Refund, RefundKind, RefundStatus
 from payments.provider import (
     Provider,
     ProviderError,
@@ -66,36 +54,34 @@ class RefundRequested(Reader):
     reason: str
 
 
-async def on_refund_requested(session: AsyncSession, request: RefundRequested) -> None:
+async def on_refund_requested(ledger: Ledger, request: RefundRequested) -> None:
     """The order has no use for this attempt's money: all of it goes back, whatever else went back before."""
-    found = await locked_attempt(session, request.attempt_id)
+    found = await ledger.lock_attempt(request.attempt_id)
     if found is None:
         raise NotYet("The attempt is not known here yet.")
     _, attempt = found
     if attempt.to_return is None:
-        attempt.to_return = request.reason
-    await return_the_rest(session, attempt)
-    await session.flush()
+        await ledger.mark_to_return(attempt, reason=request.reason)
+    await return_the_rest(ledger, attempt)
 
 
 async def ask_for_refund(
-    session: AsyncSession, payment: Payment, *, amount: Money | None, reason: str, key: str, staff_id: UUID
+    ledger: Ledger, payment: Payment, *, amount: Money | None, reason: str, key: str, staff_id: UUID
 ) -> Refund:
     """A refund by staff: everything that is left of an attempt, or a part of it.
 
     The same key of the same person gives the same refund. Raises NothingToRefund, RefundTooLarge, RefundTooSmall,
     CurrencyUnsupported.
     """
-    payment = await locked_payment(session, payment.id)
+    payment = await ledger.lock_payment(payment.id)
     if amount is not None and amount.currency != payment.currency:
         raise CurrencyUnsupported(f"This payment is in {payment.currency}.")
-    captured = select(Attempt).where(Attempt.payment_id == payment.id, Attempt.captured > 0)
-    attempts = list(await session.scalars(captured.order_by(Attempt.captured_at)))
+    attempts = await ledger.captured_attempts(payment.id)
     ids = {attempt.id: derive_id(attempt.id, "staff", str(staff_id), key) for attempt in attempts}
-    repeated = await session.scalar(select(Refund).where(Refund.id.in_(ids.values())))
+    repeated = await ledger.refund_among(ids.values())
     if repeated is not None:
         return repeated
-    left, attempt = await _with_most_left(session, attempts)
+    left, attempt = await _with_most_left(ledger, attempts)
     wanted = left if amount is None else amount.amount
     if wanted > left:
         raise RefundTooLarge(f"At most {left} is left to give back.", refundable=left)
@@ -104,26 +90,23 @@ async def ask_for_refund(
     refund = new_refund(
         attempt, refund_id=ids[attempt.id], kind=RefundKind.STAFF, amount=wanted, reason=reason, by=staff_id
     )
-    session.add(refund)
-    await note_refund(session, refund, RefundStatus.REQUESTED)
-    await session.refresh(refund)
+    await ledger.add_refund(refund)
     return refund
 
 
-async def _with_most_left(session: AsyncSession, attempts: list[Attempt]) -> tuple[int, Attempt]:
+async def _with_most_left(ledger: Ledger, attempts: Sequence[Attempt]) -> tuple[int, Attempt]:
     """The provider refunds attempts, not payments, and as a rule only one of them was captured."""
-    rests = [(await left_of(session, attempt), attempt) for attempt in attempts]
+    rests = [(await left_of(ledger, attempt), attempt) for attempt in attempts]
     left, attempt = max(rests, key=lambda rest: rest[0], default=(0, None))
     if attempt is None or left <= 0:
         raise NothingToRefund("Nothing of this payment is left to give back.")
     return left, attempt
 
 
-async def due(database: Database, *, limit: int = 20) -> list[UUID]:
+async def due(open_ledger: OpenLedger, *, limit: int = 20) -> Sequence[UUID]:
     """Refunds that must be sent, sent again, or asked about."""
-    async with database.transaction() as session:
-        waiting = select(Refund.id).where(Refund.status.in_(_OPEN), Refund.next_try_at <= db_now())
-        return list(await session.scalars(waiting.order_by(Refund.next_try_at).limit(limit)))
+    async with open_ledger() as ledger:
+        return await ledger.due_refunds(limit=limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,33 +122,33 @@ class _Errand:
     """It is: ours has its id, an external one was found there."""
 
 
-async def pursue(database: Database, provider: Provider, refund_id: UUID) -> bool:
+async def pursue(open_ledger: OpenLedger, provider: Provider, refund_id: UUID) -> bool:
     """Bring a refund nearer to its end; whether the provider gave a word on it.
 
     The next turn is written down before the call, so that neither a crash nor a second worker sends it in a hurry.
     """
-    errand = await _take(database, refund_id)
+    errand = await _take(open_ledger, refund_id)
     if errand is None:
         return False
     try:
-        if errand.is_repeated and (await _look(database, provider, errand) or errand.is_there):
+        if errand.is_repeated and (await _look(open_ledger, provider, errand) or errand.is_there):
             return True
         answer = await provider.refund(errand.provider_payment_id, key=refund_id.hex, body=errand.body)
     except ProviderRefused as refusal:
-        return await _refused(database, provider, errand, refusal)
+        return await _refused(open_ledger, provider, errand, refusal)
     except ProviderError as error:
-        return await _not_answered(database, errand, error)
-    async with database.transaction() as session:
+        return await _not_answered(open_ledger, errand, error)
+    async with open_ledger() as ledger:
         # What answers our request is our refund, whether or not it repeats our receipt.
-        await _apply(session, replace(answer, receipt=refund_id.hex))
+        await _apply(ledger, replace(answer, receipt=refund_id.hex))
     return True
 
 
-async def _take(database: Database, refund_id: UUID) -> _Errand | None:
+async def _take(open_ledger: OpenLedger, refund_id: UUID) -> _Errand | None:
     """None when it is final, or not due: somebody else has taken this turn."""
-    async with database.transaction() as session:
-        _, attempt, refund = await _locked(session, refund_id)
-        now = await clock(session)
+    async with open_ledger() as ledger:
+        _, attempt, refund = await ledger.lock_refund(refund_id)
+        now = await ledger.clock()
         if refund.status not in _OPEN or refund.next_try_at > now:
             return None
         is_there = refund.kind is RefundKind.EXTERNAL or refund.provider_refund_id is not None
@@ -178,100 +161,91 @@ async def _take(database: Database, refund_id: UUID) -> _Errand | None:
         )
         refund.next_try_at = now + min(FIRST_PAUSE * 2 ** min(refund.tries, 10), LONGEST_PAUSE)
         refund.tries += 1
+        await ledger.keep_turn(refund)
     return errand
 
 
-async def _look(database: Database, provider: Provider, errand: _Errand) -> bool:
+async def _look(open_ledger: OpenLedger, provider: Provider, errand: _Errand) -> bool:
     """Apply every refund of the attempt that the provider knows; whether ours is among them. Raises ProviderError."""
     known = await provider.refunds_of(errand.provider_payment_id)
     for found in known:
-        async with database.transaction() as session:
-            await _apply(session, found)
+        async with open_ledger() as ledger:
+            await _apply(ledger, found)
     return any(found.receipt == errand.refund_id.hex for found in known)
 
 
-async def _refused(database: Database, provider: Provider, errand: _Errand, refusal: ProviderRefused) -> bool:
+async def _refused(open_ledger: OpenLedger, provider: Provider, errand: _Errand, refusal: ProviderRefused) -> bool:
     """A definite no counts only if no refund of ours is there: an earlier try may have been carried out."""
     try:
-        is_there = await _look(database, provider, errand)
+        is_there = await _look(open_ledger, provider, errand)
     except ProviderError as error:
-        return await _not_answered(database, errand, error)
+        return await _not_answered(open_ledger, errand, error)
     if not is_there:
-        async with database.transaction() as session:
-            payment, _, refund = await _locked(session, errand.refund_id)
-            refund.last_error = str(refusal)[:300]
-            await settle_refund(session, payment, refund, RefundStatus.FAILED)
+        async with open_ledger() as ledger:
+            payment, attempt, refund = await ledger.lock_refund(errand.refund_id)
+            await ledger.keep_error(refund, str(refusal)[:300])
+            await settle_refund(ledger, payment, attempt, refund, RefundStatus.FAILED)
     return True
 
 
-async def _not_answered(database: Database, errand: _Errand, error: ProviderError) -> bool:
+async def _not_answered(open_ledger: OpenLedger, errand: _Errand, error: ProviderError) -> bool:
     """Unless nothing was sent it may have been done: SUBMITTED, and the same key and bytes again later."""
     get_logger().warning("refund in doubt", refund_id=str(errand.refund_id), error=str(error))
-    async with database.transaction() as session:
-        payment, _, refund = await _locked(session, errand.refund_id)
-        refund.last_error = str(error)[:300]
+    async with open_ledger() as ledger:
+        payment, attempt, refund = await ledger.lock_refund(errand.refund_id)
+        await ledger.keep_error(refund, str(error)[:300])
         if not isinstance(error, ProviderUnreachable):
-            await settle_refund(session, payment, refund, RefundStatus.SUBMITTED)
+            await settle_refund(ledger, payment, attempt, refund, RefundStatus.SUBMITTED)
     return False
 
 
-async def _locked(session: AsyncSession, refund_id: UUID) -> tuple[Payment, Attempt, Refund]:
-    """A refund as it is now, below its locked payment."""
-    attempt_id = (await session.scalars(select(Refund.attempt_id).where(Refund.id == refund_id))).one()
-    found = await locked_attempt(session, attempt_id)
-    assert found is not None  # noqa: S101 - a foreign key
-    return *found, await session.get_one(Refund, refund_id, populate_existing=True)
-
-
-async def observe_refund(session: AsyncSession, entity: dict[str, Any]) -> None:
+async def observe_refund(ledger: Ledger, entity: dict[str, Any]) -> None:
     """Apply the refund inside a webhook.
 
     Raises UnknownProviderOrder when its payment is not known here yet, OutcomeUnknown when it is no refund.
     """
-    await _apply(session, as_refund(entity))
+    await _apply(ledger, as_refund(entity))
 
 
-async def check_refunds(database: Database, provider: Provider, attempt_id: UUID) -> None:
+async def check_refunds(open_ledger: OpenLedger, provider: Provider, attempt_id: UUID) -> None:
     """The provider gave more back than we have looked at: look through its refunds. Raises ProviderError."""
-    async with database.transaction() as session:
-        attempt = await session.get_one(Attempt, attempt_id)
+    async with open_ledger() as ledger:
+        attempt = await ledger.find_attempt(attempt_id)
+    if attempt is None:
+        return
     for found in await provider.refunds_of(attempt.provider_payment_id):
-        async with database.transaction() as session:
-            await _apply(session, found)
-    async with database.transaction() as session:
-        if (now := await locked_attempt(session, attempt_id)) is not None:
-            now[1].refunds_checked = max(now[1].refunds_checked, attempt.refunds_seen)
+        async with open_ledger() as ledger:
+            await _apply(ledger, found)
+    async with open_ledger() as ledger:
+        await ledger.refunds_looked_at(attempt_id, up_to=attempt.refunds_seen)
 
 
-async def _apply(session: AsyncSession, seen: ProviderRefund) -> None:
+async def _apply(ledger: Ledger, seen: ProviderRefund) -> None:
     """One refund of the provider is one of ours by its receipt, or an external one."""
-    found = await locked_attempt(session, Attempt.id_for(seen.payment_id))
+    found = await ledger.lock_attempt(Attempt.id_for(seen.payment_id))
     if found is None:
         raise UnknownProviderOrder(seen.payment_id)
     payment, attempt = found
-    refund = await _matching(session, attempt, seen) or await _external(session, attempt, seen)
+    refund = await _matching(ledger, attempt, seen) or await _external(ledger, attempt, seen)
     if refund.provider_refund_id is None:
-        refund.provider_refund_id = seen.id
-        await session.flush()
-    await settle_refund(session, payment, refund, _RESULT[seen.status])
-    await return_the_rest(session, attempt)
+        await ledger.name_refund(refund, seen.id)
+    await settle_refund(ledger, payment, attempt, refund, _RESULT[seen.status])
+    await return_the_rest(ledger, attempt)
 
 
-async def _matching(session: AsyncSession, attempt: Attempt, seen: ProviderRefund) -> Refund | None:
+async def _matching(ledger: Ledger, attempt: Attempt, seen: ProviderRefund) -> Refund | None:
     """Ours that has this id at the provider, or carries this receipt and has none yet.
 
     One that was given up as refused and is there after all counts as external: FAILED is final, and its money is gone.
     """
-    known = await session.scalar(select(Refund).where(Refund.provider_refund_id == seen.id))
+    known = await ledger.refund_named(seen.id)
     if known is not None:
         return known
-    ours = select(Refund).where(
-        Refund.attempt_id == attempt.id, Refund.provider_refund_id.is_(None), Refund.status.in_(_OPEN)
-    )
-    return next((refund for refund in await session.scalars(ours) if refund.id.hex == seen.receipt), None)
+    ours = await ledger.unnamed_refunds(attempt.id)
+    return next((refund for refund in ours if refund.id.hex == seen.receipt), None)
 
 
-async def _external(session: AsyncSession, attempt: Attempt, seen: ProviderRefund) -> Refund:
+async def _external(ledger: Ledger, attempt: Attempt, seen: ProviderRefund) -> Refund:
     get_logger().warning("external refund", attempt_id=str(attempt.id), provider_refund_id=seen.id)
     refund = Refund(
         id=derive_id(attempt.id, "external", seen.id),
@@ -282,8 +256,7 @@ async def _external(session: AsyncSession, attempt: Attempt, seen: ProviderRefun
         status=RefundStatus.REQUESTED,
         provider_refund_id=seen.id,
         body="",
-        next_try_at=await clock(session) + FIRST_PAUSE,
+        next_try_at=await ledger.clock() + FIRST_PAUSE,
     )
-    session.add(refund)
-    await note_refund(session, refund, RefundStatus.REQUESTED)
+    await ledger.add_refund(refund)
     return refund

@@ -1,9 +1,8 @@
-"""What payments tells orders, each with the payment's next version. The caller holds the payment's row lock."""
+"""What payments tells orders, each with the payment's next version.
 
-from sqlalchemy.ext.asyncio import AsyncSession
+The caller holds the payment's row lock, and keeps the version (`Ledger.move`, `Ledger.keep_version`).
+"""
 
-from chassis.events import Event
-from chassis.outbox import record
 from payments.events import (
     PaymentCaptured,
     PaymentFailed,
@@ -12,6 +11,7 @@ from payments.events import (
     RefundProcessed,
     RefundSubmitted,
 )
+from payments.ledger import Ledger, Totals
 from payments.models import Attempt, Payment, Refund, RefundStatus
 
 _REFUND_EVENTS = {
@@ -21,7 +21,7 @@ _REFUND_EVENTS = {
 }
 
 
-async def report_capture(session: AsyncSession, payment: Payment, attempt: Attempt) -> None:
+async def report_capture(ledger: Ledger, payment: Payment, attempt: Attempt) -> None:
     """The provider took money."""
     assert attempt.captured_at is not None  # noqa: S101 - set with the capture
     payment.version += 1
@@ -35,10 +35,10 @@ async def report_capture(session: AsyncSession, payment: Payment, attempt: Attem
         currency=attempt.currency,
         captured_at=attempt.captured_at,
     )
-    await _record(session, payment, event)
+    await ledger.record(event, payment)
 
 
-async def report_failure(session: AsyncSession, payment: Payment, attempt: Attempt) -> None:
+async def report_failure(ledger: Ledger, payment: Payment, attempt: Attempt) -> None:
     """An attempt failed, for now."""
     payment.version += 1
     event = PaymentFailed(
@@ -50,22 +50,19 @@ async def report_failure(session: AsyncSession, payment: Payment, attempt: Attem
         error_code=attempt.error_code,
         error_description=attempt.error_description,
     )
-    await _record(session, payment, event)
+    await ledger.record(event, payment)
 
 
-async def report_intent_closed(session: AsyncSession, payment: Payment) -> None:
+async def report_intent_closed(ledger: Ledger, payment: Payment) -> None:
     """Nothing was taken, and no checkout will be handed out: orders may let go."""
     payment.version += 1
     event = PaymentIntentClosed(order_id=payment.order_id, payment_id=payment.id, payment_version=payment.version)
-    await _record(session, payment, event)
+    await ledger.record(event, payment)
 
 
-async def report_refund(
-    session: AsyncSession, payment: Payment, refund: Refund, *, attempt: Attempt, totals: tuple[int, int, int]
-) -> None:
+async def report_refund(ledger: Ledger, payment: Payment, refund: Refund, *, attempt: Attempt, totals: Totals) -> None:
     """Where a refund is now, with what was captured, went back and is on its way over all attempts."""
     payment.version += 1
-    captured, refunded, pending = totals
     event = _REFUND_EVENTS[refund.status](
         order_id=payment.order_id,
         payment_id=payment.id,
@@ -75,13 +72,8 @@ async def report_refund(
         amount=refund.amount,
         currency=attempt.currency,
         reason=refund.reason,
-        captured_total=captured,
-        refunded_total=refunded,
-        pending_total=pending,
+        captured_total=totals.captured,
+        refunded_total=totals.refunded,
+        pending_total=totals.pending,
     )
-    await _record(session, payment, event)
-
-
-async def _record(session: AsyncSession, payment: Payment, event: Event) -> None:
-    await session.flush()
-    await record(session, event, subject=payment.id, sequence=payment.version, correlation_id=payment.order_id)
+    await ledger.record(event, payment)
