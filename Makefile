@@ -1,7 +1,7 @@
 # Every path is relative, so that the checkout may live in a folder with spaces in its name.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run reset seed stack stack-status test lint format lock contracts images test-compose bench
+.PHONY: help run reset seed stack stack-status test check-invariants lint format lock contracts images test-compose bench
 
 PYTHON ?= python3
 export PYTHON
@@ -40,6 +40,10 @@ ifeq ($(T),)
 else
 	@$(python) -m pytest -q $(T)
 endif
+
+check-invariants:  ## Check the books of the shop that is open (HAAT_DATA, SIMULATOR_PORT)
+	@requirements/install.sh dev
+	@$(python) -m tests.invariants
 
 lint:  ## Check style, types and imports
 	@requirements/install.sh dev

@@ -70,15 +70,19 @@ async def opened_books(urls: Mapping[str, str], *, ledger: Callable[[], Awaitabl
 
 
 async def quiet(
-    urls: Mapping[str, str], *, bus: str, ledger: Callable[[], Awaitable[Ledger]], within: float = 60.0
+    urls: Mapping[str, str],
+    *,
+    waiting: Callable[[], Awaitable[int]],
+    ledger: Callable[[], Awaitable[Ledger]],
+    within: float = 60.0,
 ) -> None:
-    """Wait until nothing is under way any more: in the services, on the bus (its database), and at the provider."""
+    """Wait until nothing is under way any more: in the services, on the bus (messages `waiting`), at the provider."""
     busy: dict[str, int] = {}
 
     async def look() -> bool:
-        async with opened_books({**urls, "bus": bus}, ledger=ledger) as books:
-            waiting = await books.value("bus", "SELECT count(*) FROM messages WHERE parked_at IS NULL")
-            found = {**await books.under_way(), "bus": waiting}
+        async with opened_books(urls, ledger=ledger) as books:
+            found = await books.under_way()
+        found["bus"] = await waiting()
         found["provider"] = (await ledger())["totals"]["deliveries_pending"]
         busy.clear()
         busy.update({name: count for name, count in found.items() if count})

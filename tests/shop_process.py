@@ -8,11 +8,15 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import asyncpg
 import psutil
 
+from embedded.doors import DEFAULTS
 from localservers.ports import free_port
 from tests.patience import soon
+from tests.queues import CONSUMERS, Queues
 
 OPENS_WITHIN = 120.0
 """Generous: a first start on a busy machine. What `make run` promises is measured by the benchmark."""
@@ -173,7 +177,47 @@ class ShopProcess:
         """The databases of the five services."""
         return {name: self.database_url(name) for name in SERVICES}
 
+    def admin_url(self) -> str:
+        """The database server, as its superuser."""
+        password = (self.data / "postgres" / "password").read_text()
+        port = (self.data / "postgres" / "port").read_text()
+        return f"postgresql://postgres:{quote(password, safe='')}@127.0.0.1:{port}/postgres"
+
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """The processes of the distributed shop, as its supervisor reports them."""
+        report = json.loads((self.data / "stack.json").read_text())
+        return {part["name"]: part for part in report["parts"]}
+
+    def queues(self) -> Queues:
+        """The distributed shop's, entered as their own consumers."""
+        pids = {name.split("-")[0]: part["pid"] for name, part in self.parts().items()}
+        return Queues({name: psutil.Process(pids[name]).environ()[f"{name.upper()}_AMQP_URL"] for name in CONSUMERS})
+
+    async def messages_waiting(self) -> int:
+        """How many no consumer has handled yet, whichever bus carries them."""
+        if self.form == "stack":
+            return await self.queues().waiting()
+        connection = await asyncpg.connect(self.database_url("bus"))
+        try:
+            return int(await connection.fetchval("SELECT count(*) FROM messages WHERE parked_at IS NULL"))
+        finally:
+            await connection.close()
+
     def last_log(self) -> str:
         """The end of the log, for whoever reads a failed test."""
         log = self.data / "logs" / "haat.log"
         return "\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:]) if log.exists() else ""
+
+
+def opened_shop() -> ShopProcess | None:
+    """The shop that somebody has opened here: in HAAT_DATA, by `make run`, or by `make stack`."""
+    for folder in (os.environ.get("HAAT_DATA"), ".haat", ".haat-stack"):
+        if folder is None:
+            continue
+        data = Path(folder).expanduser().absolute()
+        form = "stack" if (data / "stack.json").exists() else "embedded"
+        port, simulator_port = (int(os.environ.get(name) or default) for name, default in DEFAULTS.items())
+        process = ShopProcess(data.parent, data=data, port=port, simulator_port=simulator_port, form=form)
+        if process.processes():
+            return process
+    return None

@@ -20,18 +20,18 @@ def _pass_by(_name: str) -> None:
 
 
 def _deadly(folder: Path) -> Callable[[str], None]:
-    order = folder / str(os.getpid())
+    sentence = folder / str(os.getpid())
     passed: Counter[str] = Counter()
 
     def crash_point(name: str) -> None:
         try:
-            told = order.read_text()
+            told = sentence.read_text()
         except FileNotFoundError:
             return
         point, number = told.split()
         passed[told] += point == name
         if passed[told] >= int(number):
-            order.rename(order.with_suffix(FIRED))
+            sentence.rename(sentence.with_suffix(FIRED))
             os.kill(os.getpid(), signal.SIGKILL)
 
     return crash_point

@@ -22,7 +22,7 @@ async def quiet_books(shop: Shop) -> AsyncIterator[Books]:
     """The five databases once nothing is under way any more."""
     assert shop.process is not None
     urls = shop.process.database_urls()
-    await quiet(urls, bus=shop.process.database_url("bus"), ledger=shop.ledger)
+    await quiet(urls, waiting=shop.process.messages_waiting, ledger=shop.ledger)
     async with opened_books(urls, ledger=shop.ledger) as books:
         yield books
 

@@ -103,7 +103,7 @@ async def test_killed_in_the_middle_of_purchases_nothing_is_lost(crashing: Shop,
 
     assert len(witness.captured) >= KILLS, "too few purchases to prove anything"
     urls = process.database_urls()
-    await quiet(urls, bus=process.database_url("bus"), ledger=crashing.ledger, within=45)
+    await quiet(urls, waiting=process.messages_waiting, ledger=crashing.ledger, within=45)
     async with opened_books(urls, ledger=crashing.ledger) as books:
         assert await violations(books, promised=witness.orders) == []
         known = await books.rows("payments", "SELECT provider_payment_id FROM attempts WHERE captured > 0")
