@@ -26,6 +26,9 @@ CONNECT_TIMEOUT = 1.0
 READ_TIMEOUT = 3.0
 KEEP_ALIVE = 10.0
 """Seconds an idle connection is kept: fewer than the listeners' 15, so that none is used while it is being closed."""
+RENEW_EVERY = 500
+"""Requests after which one ends its connection. Where one name stands for several processes, a connection stays with
+the process it was given, so one that joined later would never be asked."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -96,6 +99,7 @@ class HttpUpstream:
     def __init__(self, base_url: str, *, limit: int = 100) -> None:
         self._base_url = base_url.rstrip("/")
         self._limit = limit
+        self._sent = 0
         self._session: aiohttp.ClientSession | None = None
 
     def _connected(self) -> aiohttp.ClientSession:
@@ -113,6 +117,9 @@ class HttpUpstream:
         """Forward the bytes of the target as they are; redirects are answers, not instructions."""
         url = URL(self._base_url + request.target.decode("latin-1"), encoded=True)
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
+        self._sent += 1
+        if self._sent % RENEW_EVERY == 0:
+            headers.append(("connection", "close"))
         try:
             async with asyncio.timeout(request.timeout):
                 response = await self._connected().request(

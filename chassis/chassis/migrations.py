@@ -66,32 +66,37 @@ async def current_revision(url: str) -> str | None:
 async def migrate(settings: ServiceSettings, package: str, *, target: str = "head") -> bool:
     """Bring the service's database to `target`; whether anything had to be done.
 
+    A schema newer than this release is left as it is: after a rollback the older release runs on it. A statement that
+    waits for a lock longer than `lock_timeout` raises, since all who come after it would wait, too; migrate again.
     Not to be run for two services at the same time in one process: Alembic keeps its context in module globals.
     """
     url = settings.database_url.get_secret_value()
-    if target == "head" and await current_revision(url) == head_revision(package):
+    if target == "head" and await is_migrated(url, package):
         return False
-    await _run(url, package, lambda command, config: command.upgrade(config, target))
+    await _run(settings, package, lambda command, config: command.upgrade(config, target))
     return True
 
 
 async def downgrade(settings: ServiceSettings, package: str, *, target: str = "base") -> None:
     """Take the service's database back to `target`."""
-    url = settings.database_url.get_secret_value()
-    await _run(url, package, lambda command, config: command.downgrade(config, target))
+    await _run(settings, package, lambda command, config: command.downgrade(config, target))
 
 
-async def _run(url: str, package: str, action: Callable[[Any, Any], None]) -> None:
+async def _run(settings: ServiceSettings, package: str, action: Callable[[Any, Any], None]) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", f"{package}:migrations")
     config.set_main_option("path_separator", "os")
-    engine = create_async_engine(engine_url(url))
+    # A machine that vanished in the middle must not keep the lock for hours.
+    keepalive = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+    url = engine_url(settings.database_url.get_secret_value())
+    engine = create_async_engine(url, connect_args={"server_settings": keepalive})
 
     def locked(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(settings.lock_timeout * 1000)}")
         config.attributes["connection"] = connection
         action(command, config)
 

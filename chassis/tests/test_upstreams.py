@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from chassis.auth import ServiceIdentity, generate_key
 from chassis.clients import (
+    RENEW_EVERY,
     AsgiUpstream,
     Breaker,
     HttpUpstream,
@@ -215,6 +216,18 @@ async def test_a_connection_is_used_again_unless_an_answer_was_left_unread(neigh
         await unread.aclose()
         await (await upstream.send(UpstreamRequest("GET", b"/echo/"))).read()
         assert len(neighbour.peers) == 2
+
+
+async def test_connections_are_renewed_so_that_a_process_which_joined_later_gets_its_share(
+    neighbour: Neighbour,
+) -> None:
+    """A name of Kubernetes leads each new connection, not each request, to any of several processes."""
+    async with served(neighbour) as upstream:
+        for _ in range(2 * RENEW_EVERY + 1):
+            response = await upstream.send(UpstreamRequest("GET", b"/echo/"))
+            await response.read()
+            assert response.status == 201
+        assert len(neighbour.peers) == 3
 
 
 async def test_nobody_listening_is_unreachable() -> None:
