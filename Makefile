@@ -11,13 +11,13 @@ SIZE ?= 300
 
 packages := chassis accounts catalog cart orders payments gateway razorpay_simulator embedded localservers stack
 tests := chassis/tests $(wildcard services/*/tests) gateway/tests $(wildcard simulators/*/tests) \
-	$(wildcard deploy/*/tests) deploy/compose tests
+	$(wildcard deploy/*/tests) deploy/compose deploy/observability tests
 python := .venv/bin/python
 
 help:  ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-run:  ## Start all of Haat, with nothing but Python on the machine (PORT, SIMULATOR_PORT, HAAT_DATA)
+run:  ## Start all of Haat, with nothing but Python on the machine (PORT, SIMULATOR_PORT, MANAGEMENT_PORT, HAAT_DATA)
 	@requirements/install.sh embedded && exec $(python) -m embedded
 
 reset:  ## Wipe what `make run` has stored

@@ -49,6 +49,8 @@ class ShopProcess:
     """HAAT_DATA."""
     port: int = field(default_factory=free_port)
     simulator_port: int = field(default_factory=free_port)
+    management_port: int = field(default_factory=free_port)
+    """Where the embedded form shows its metrics; the processes of the stack have ports of their own."""
     form: str = "embedded"
     """The program that opens it; `stack` for the distributed one."""
     closes_within: float = CLOSES_WITHIN
@@ -100,6 +102,7 @@ class ShopProcess:
                     "HAAT_DATA": str(self.data),
                     "PORT": str(self.port),
                     "SIMULATOR_PORT": str(self.simulator_port),
+                    "MANAGEMENT_PORT": str(self.management_port),
                     **environment,
                 },
                 stdin=subprocess.DEVNULL,

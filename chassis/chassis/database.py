@@ -5,7 +5,7 @@ Deadlines are compared with the database's clock, never with a process's.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,14 +18,17 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.functions import Function
 
 from chassis.crash_points import crash_point
+from chassis.events import Event
 from chassis.idempotency import idempotency_table
 from chassis.inbox import inbox_table
 from chassis.job_runs import job_runs_table
 from chassis.outbox import EVENTS_RECORDED, outbox_table
 from chassis.settings import ServiceSettings
+from chassis.telemetry import Metrics
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -115,6 +118,8 @@ class Database:
         self._reads: asyncpg.Pool | None = None
         self._primary_reads: asyncpg.Pool | None = None
         self.wake_relay: Callable[[], None] = lambda: None
+        self.count_events: Callable[[Sequence[Event]], None] = lambda _events: None
+        """Told of what was recorded, once it is committed."""
 
     @property
     def url(self) -> str:
@@ -211,8 +216,32 @@ class Database:
             # Also a cancelled request hands its connection back, in a task that nobody cancels.
             await asyncio.shield(asyncio.create_task(session.close()))
             raise
-        if session.info.get(EVENTS_RECORDED):
+        if (recorded := session.info.get(EVENTS_RECORDED)) is not None:
             self.wake_relay()
+            self.count_events(recorded)
+
+    def show_pools(self, metrics: Metrics) -> None:
+        """Let the metrics tell how many connections each pool has; asked when they are read, never in between."""
+        connections = metrics.gauge("haat_database_connections", "Open connections.", ("pool", "state"))
+        limit = metrics.gauge("haat_database_connections_max", "Connections that a pool may open.", ("pool",))
+
+        def show(pool: str, now: Callable[[], tuple[int, int]]) -> None:
+            connections.labels(pool, "in_use").set_function(lambda: now()[0])
+            connections.labels(pool, "idle").set_function(lambda: now()[1])
+
+        show("write", self._write_pool)
+        show("read", self._read_pool_now)
+        limit.labels("write").set(self._settings.db_pool_size + self._settings.db_max_overflow)
+        limit.labels("read").set(self._settings.read_pool_max)
+
+    def _write_pool(self) -> tuple[int, int]:
+        """Connections in use, and idle ones."""
+        pool = self._engine.pool if self._engine is not None else None
+        return (pool.checkedout(), pool.checkedin()) if isinstance(pool, QueuePool) else (0, 0)
+
+    def _read_pool_now(self) -> tuple[int, int]:
+        pool = self._reads
+        return (pool.get_size() - pool.get_idle_size(), pool.get_idle_size()) if pool is not None else (0, 0)
 
     async def is_reachable(self) -> bool:
         """Whether one statement succeeds within two seconds."""

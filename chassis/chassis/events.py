@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self, TypeAlias
 from uuid import UUID
 
 import msgspec
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 from sqlalchemy.ext.asyncio import AsyncSession
 
 LADDER = (5.0, 30.0, 300.0, 1800.0)
@@ -37,6 +37,19 @@ class Event(BaseModel):
     """Literal and versioned: "order.placed.v1"."""
     required: ClassVar[bool] = True
     """Somebody must be bound; an optional one that nobody listens to is done."""
+
+    _was_told_before: bool = PrivateAttr(default=False)
+
+    @property
+    def was_told_before(self) -> bool:
+        """Whether this is no news; only news is counted."""
+        return self._was_told_before
+
+    def again(self) -> Self:
+        """The same fact, told once more to whoever asks for it."""
+        repeated = self.model_copy()
+        repeated._was_told_before = True  # noqa: SLF001 - its own
+        return repeated
 
 
 class Reader(BaseModel):

@@ -55,12 +55,19 @@ class JobRunner:
         self._tasks: list[asyncio.Task[None]] = []
         self._log = get_logger()
         metrics = metrics or Metrics("jobs")
-        labels = ("job",)
+        labels = ("job_name",)
         self._runs = metrics.counter("haat_job_runs_total", "Runs of a job.", (*labels, "outcome"))
+        self._seconds = metrics.histogram("haat_job_duration_seconds", "How long a run took.", labels)
         self._last = metrics.gauge("haat_job_last_success_timestamp_seconds", "When a job last succeeded.", labels)
-        self._found = metrics.counter("haat_job_found_total", "Cases a job looked at.", labels)
-        self._repaired = metrics.counter("haat_job_repaired_total", "Cases a job repaired.", labels)
-        self._unresolved = metrics.gauge("haat_job_unresolved", "Cases a job's last run had to leave.", labels)
+        self._found = metrics.counter("haat_job_cases_found_total", "Cases a job looked at.", labels)
+        self._repaired = metrics.counter("haat_job_cases_repaired_total", "Cases a job repaired.", labels)
+        self._unresolved = metrics.gauge("haat_job_cases_unresolved", "Cases a job's last run had to leave.", labels)
+        period = metrics.gauge("haat_job_period_seconds", "How often a job is to run.", labels)
+        for job in jobs:
+            period.labels(job.name).set(job.every)
+            self._unresolved.labels(job.name)
+            for outcome in ("succeeded", "failed"):
+                self._runs.labels(job.name, outcome)
 
     @property
     def table(self) -> Mapping[str, Job]:
@@ -90,6 +97,9 @@ class JobRunner:
                 # Kept between runs: as long as this process lives, the job is its own.
                 if await self._locks.hold(f"job:{job.name}"):
                     await self._run(job)
+                else:
+                    # Whoever runs it tells how it stands; what this process once found must not stay an alarm.
+                    self._unresolved.labels(job.name).set(0)
             except Exception as error:  # noqa: BLE001 - no failure may end a job for good
                 self._runs.labels(job.name, "failed").inc()
                 self._log.warning("job_failed", job=job.name, error=repr(error), exc_info=error)
@@ -99,7 +109,8 @@ class JobRunner:
         started = time.perf_counter()
         name = job_name.set(job.name)
         try:
-            outcome = await job.run(self._database)
+            with self._seconds.labels(job.name).time():
+                outcome = await job.run(self._database)
         except Exception as error:
             seconds = time.perf_counter() - started
             await record_run(self._locks, job, outcome=JobOutcome(), seconds=seconds, error=error)

@@ -48,7 +48,7 @@ WATCH_EVERY = 15.0
 """Seconds between two looks at how far the relay is behind."""
 
 EVENTS_RECORDED = "events_recorded"
-"""Key in `session.info`: the relay is woken after this transaction's commit."""
+"""Key in `session.info`: the events that are counted, and the relay woken for, after this transaction's commit."""
 
 
 def outbox_table(metadata: MetaData) -> Table:
@@ -122,7 +122,9 @@ async def record(
         event.required,
         envelope.correlationid,
     )
-    session.info[EVENTS_RECORDED] = True
+    recorded: list[Event] = session.info.setdefault(EVENTS_RECORDED, [])
+    if not event.was_told_before:
+        recorded.append(event)
     return envelope.id
 
 
@@ -134,7 +136,7 @@ async def republish(session: AsyncSession, *, since: datetime, types: Iterable[s
     rows = await session.execute(
         again.values(published_at=None, attempts=0, next_try_at=text("clock_timestamp()")).returning(OUTBOX.c.id)
     )
-    session.info[EVENTS_RECORDED] = True
+    session.info.setdefault(EVENTS_RECORDED, [])
     return len(rows.all())
 
 
@@ -190,7 +192,13 @@ class Relay:
     """
 
     def __init__(
-        self, locks: LockConnection, bus: Bus, *, poll: float = 0.2, metrics: telemetry.Metrics | None = None
+        self,
+        locks: LockConnection,
+        bus: Bus,
+        *,
+        poll: float = 0.2,
+        metrics: telemetry.Metrics | None = None,
+        types: Iterable[str] = (),
     ) -> None:
         self._locks = locks
         self._bus = bus
@@ -203,8 +211,10 @@ class Relay:
         metrics = metrics or telemetry.Metrics("relay")
         self._published = metrics.counter("haat_outbox_published_total", "Events the bus confirmed.")
         self._refused = metrics.counter("haat_outbox_refused_total", "Required events nobody was bound to.", ("type",))
-        self._waiting = metrics.gauge("haat_outbox_unpublished", "Events waiting for the relay.")
-        self._oldest = metrics.gauge("haat_outbox_oldest_seconds", "Age of the oldest unpublished event.")
+        for type_ in types:
+            self._refused.labels(type_)
+        self._waiting = metrics.gauge("haat_outbox_unpublished_events", "Events waiting for the relay.")
+        self._oldest = metrics.gauge("haat_outbox_oldest_age_seconds", "Age of the oldest unpublished event.")
 
     def wake(self) -> None:
         """Look now: events were committed."""
@@ -268,12 +278,12 @@ class Relay:
             self._awake.clear()
             pause = self._poll
             try:
-                if await self._locks.hold("relay"):
-                    if clock() >= next_look:
-                        await self._look_behind()
-                        next_look = clock() + WATCH_EVERY
-                    if await self.publish_batch() == BATCH:
-                        self.wake()
+                is_mine = await self._locks.hold("relay")
+                if clock() >= next_look:
+                    await self._look_behind(is_mine=is_mine)
+                    next_look = clock() + WATCH_EVERY
+                if is_mine and await self.publish_batch() == BATCH:
+                    self.wake()
                 failures = 0
             except Exception as error:  # noqa: BLE001 - neither database nor broker may end the relay for good
                 failures += 1
@@ -294,7 +304,8 @@ class Relay:
                 return
             self._awake.clear()
 
-    async def _look_behind(self) -> None:
-        (row,) = await self._locks.fetch(_BEHIND)
-        self._waiting.set(row[0])
-        self._oldest.set(row[1])
+    async def _look_behind(self, *, is_mine: bool) -> None:
+        """Tell how much waits; a process whose relay rests says nothing, also when it once did."""
+        waiting, oldest = (await self._locks.fetch(_BEHIND))[0] if is_mine else (0, 0.0)
+        self._waiting.set(waiting)
+        self._oldest.set(oldest)

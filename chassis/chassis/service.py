@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import asyncpg
@@ -34,7 +33,15 @@ from chassis.outbox import OUTBOX_CLEANUP, Relay
 from chassis.problems import Problem
 from chassis.routes import caller_from_token
 from chassis.settings import Role, ServiceSettings
-from chassis.telemetry import Metrics, RequestTelemetry, get_logger, service_name
+from chassis.telemetry import Metrics, RequestTelemetry, get_logger, release, service_name
+
+Figures = Callable[[Metrics], Mapping[type[Event], Callable[[Any], None]]]
+"""Makes a service's business counters; what it returns is called with each event of that type that was committed."""
+
+
+def no_figures(_metrics: Metrics) -> Mapping[type[Event], Callable[[Any], None]]:
+    """For a service whose events mean nothing to people who look at the whole shop."""
+    return {}
 
 
 async def _forget_old_keys(database: Database) -> JobOutcome:
@@ -69,6 +76,7 @@ class Service:
         keys: KeySet | None = None,
         database: Database | None = None,
         caller_of: Callable[[Request], str | None] = caller_from_token,
+        figures: Figures = no_figures,
         on_start: Sequence[Callable[[], Awaitable[None]]] = (),
         on_stop: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
@@ -80,6 +88,8 @@ class Service:
         self.caller_of = caller_of
         self.metrics = Metrics(self.name)
         self.database = database or Database(settings)
+        self.database.show_pools(self.metrics)
+        self.database.count_events = self._counting(figures(self.metrics))
         self.keys = keys or self._key_set()
         self.tokens = TokenVerifier(self.keys, issuer=settings.token_issuer, audience=settings.token_audience)
         self.service_tokens = TokenVerifier(
@@ -92,7 +102,8 @@ class Service:
         self.locks = LockConnection(self.database.url, name=self.name)
         # A process that does everything wakes its relay itself; polling is for rows of other processes.
         poll = 2.0 if settings.role is Role.ALL else 0.2
-        self.relay = Relay(self.locks, bus, poll=poll, metrics=self.metrics)
+        types = [event.type for event in events]
+        self.relay = Relay(self.locks, bus, poll=poll, metrics=self.metrics, types=types)
         alarms = (parked_alarm(bus, self.name),) if self.subscriptions else ()
         self.jobs = JobRunner(self.database, (*jobs, *alarms, *HOUSEKEEPING), locks=self.locks, metrics=self.metrics)
         self._consuming: Consuming | None = None
@@ -102,7 +113,7 @@ class Service:
         self._draining = False
         self._listens = False
         self.fastapi = make_application(
-            name=self.name, version=_version(self.name), routers=routers, problems=problems, events=events
+            name=self.name, version=release(self.name), routers=routers, problems=problems, events=events
         )
         self.fastapi.state.service = self
         for name, value in (state or {}).items():
@@ -154,6 +165,18 @@ class Service:
             await action()
         await self.locks.stop()
         await self.database.stop()
+
+    def _counting(self, figures: Mapping[type[Event], Callable[[Any], None]]) -> Callable[[Sequence[Event]], None]:
+        """Counts events that were recorded and committed: in general, and what each means to the shop."""
+        counter = self.metrics.counter("haat_events_recorded_total", "Facts that were committed.", ("type",))
+
+        def count(recorded: Sequence[Event]) -> None:
+            for event in recorded:
+                counter.labels(event.type).inc()
+                if (means := figures.get(type(event))) is not None:
+                    means(event)
+
+        return count
 
     def _key_set(self) -> KeySet:
         if self.settings.jwks is not None:
@@ -215,13 +238,6 @@ def service_identity(settings: ServiceSettings) -> ServiceIdentity:
 def client_for(settings: ServiceSettings, upstreams: Upstreams, target: str) -> InternalClient:
     """A client with which this service calls another one."""
     return InternalClient(upstreams[target], target=target, identity=service_identity(settings))
-
-
-def _version(name: str) -> str:
-    try:
-        return version(f"haat-{name}")
-    except PackageNotFoundError:
-        return "0"
 
 
 Build = Callable[[Any, Bus, Upstreams], Service]

@@ -8,11 +8,19 @@ import traceback
 from collections.abc import Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TextIO
 
 import msgspec
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -32,6 +40,8 @@ _IDS = (("service", service_name), ("request_id", request_id), ("correlation_id"
 _QUOTED_ROW = re.compile("DETAIL:.*")
 """PostgreSQL quotes the row it refuses: e-mail addresses and password hashes, which are no matter for a log."""
 _FOREIGN_ID = re.compile(rb"[\x21-\x7e]{1,64}")
+# The moment at which each series began: twice the series, and nobody asks.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library declares no types for it
 _encode_line = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -89,13 +99,23 @@ def get_logger() -> structlog.stdlib.BoundLogger:
     return logger
 
 
+def release(service: str) -> str:
+    """The version of a part, as its package has it."""
+    try:
+        return version(f"haat-{service}")
+    except PackageNotFoundError:
+        return "0"
+
+
 class Metrics:
     """The metrics of one service, in a registry of its own so that several services share a process."""
 
     def __init__(self, service: str) -> None:
         self.service = service
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._made: dict[str, Any] = {}
+        self.gauge("haat_build_info", "The version that runs.", ("version",)).labels(release(service)).set(1)
         labels = ("method", "route", "status")
         self.requests = self.counter("haat_http_requests_total", "Requests answered.", labels)
         self.durations = self.histogram("haat_http_request_duration_seconds", "Time to answer.", ("method", "route"))

@@ -199,6 +199,10 @@ class Harness:
         found = [Envelope.decode(row["body"]) for row in rows]
         return [envelope for envelope in found if event_type in (None, envelope.type)]
 
+    def counted(self, name: str, **labels: str) -> float:
+        """What a metric shows; 0 when it has no such series."""
+        return self.service.metrics.registry.get_sample_value(name, labels) or 0.0
+
     async def run_job(self, name: str) -> Any:
         """Run one job now, under its lock."""
         return await self.service.jobs.run_once(name)

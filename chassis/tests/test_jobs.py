@@ -49,8 +49,8 @@ async def test_a_job_goes_on_after_a_failure_and_its_metrics_tell(database: Data
     await locks.stop()
 
     shown = metrics.exposition().decode()
-    assert 'haat_job_runs_total{job="rounds",outcome="failed"} 1.0' in shown
-    assert 'haat_job_unresolved{job="rounds"} 1.0' in shown
+    assert 'haat_job_runs_total{job_name="rounds",outcome="failed"} 1.0' in shown
+    assert 'haat_job_cases_unresolved{job_name="rounds"} 1.0' in shown
 
 
 async def test_of_two_processes_one_runs_the_job_and_the_other_takes_over(database: Database) -> None:

@@ -112,6 +112,25 @@ async def test_an_event_of_a_transaction_that_failed_never_happened(database: Da
     assert await unpublished(database) == []
 
 
+async def test_what_was_recorded_is_counted_once_it_is_committed(database: Database) -> None:
+    counted: list[Event] = []
+    database.count_events = counted.extend
+    lit, again = LampLit(lamp_id=new_id()), LampLit(lamp_id=new_id())
+
+    async def lights(*, fails: bool) -> None:
+        async with database.transaction() as session:
+            await record(session, lit, subject="lamp", sequence=1)
+            await record(session, again.again(), subject="lamp", sequence=2)
+            assert counted == []
+            if fails:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await lights(fails=True)
+    await lights(fails=False)
+    assert counted == [lit]
+
+
 async def test_the_envelope_is_a_cloud_event_that_says_what_led_to_it(database: Database) -> None:
     context = contextvars.copy_context()
     context.run(telemetry.service_name.set, "shop")

@@ -1,5 +1,6 @@
 """One line and a few counts per request. Routes and sizes only: never a query value, a token or a body."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from chassis.telemetry import Metrics, get_logger
@@ -13,11 +14,13 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 class AccessLog:
     """Writes the lines and counts, for operators."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, services: Iterable[str] = ()) -> None:
         self._requests = metrics.requests
         self._durations = metrics.durations
         self._refusals = metrics.counter("haat_gateway_refusals_total", "Problems answered by the gateway.", ["code"])
-        self._retries = metrics.counter("haat_gateway_retries_total", "Requests sent twice.", ["upstream"])
+        self._retries = metrics.counter("haat_gateway_upstream_retries_total", "Requests sent twice.", ["upstream"])
+        for service in services:
+            self._retries.labels(service)
         self._outcomes = metrics.counter(
             "haat_gateway_upstream_requests_total", "Requests sent to services.", ["upstream", "outcome"]
         )

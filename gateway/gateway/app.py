@@ -57,7 +57,7 @@ class Gateway:
         self.app: ASGIApp = AsgiShell(
             self.policy,
             upstreams={**upstreams, GATEWAY: AsgiUpstream(pages, host=GATEWAY)},
-            access_log=AccessLog(self.metrics),
+            access_log=AccessLog(self.metrics, self.routes.services),
             fetch_keys=self.feed.fetch_keys,
         )
         self.management = Starlette(
@@ -91,8 +91,8 @@ class Gateway:
         return {name: "failing" if guard.is_failing() else "answering" for name, guard in self.guards.items()}
 
     def _watch_guards(self) -> None:
-        failing = self.metrics.gauge("haat_gateway_upstream_failing", "Whether the breaker is open.", ["upstream"])
-        under_way = self.metrics.gauge("haat_gateway_upstream_in_flight", "Requests under way.", ["upstream"])
+        failing = self.metrics.gauge("haat_gateway_upstream_breaker_open", "1 while it is not asked.", ["upstream"])
+        under_way = self.metrics.gauge("haat_gateway_upstream_requests_in_flight", "Requests under way.", ["upstream"])
         for name, guard in self.guards.items():
             failing.labels(name).set_function(guard.is_failing)
             under_way.labels(name).set_function(guard.count_in_flight)

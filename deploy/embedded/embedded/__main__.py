@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 
-from embedded.doors import PortRefused, ports_from_environment
+from embedded.doors import Doors, PortRefused
 from embedded.home import Home, NotOurFolder, ShopIsOpen
 
 
@@ -36,12 +36,12 @@ def _reset(home: Home) -> int:
 
 
 def _run(home: Home, started: float) -> int:
-    ports = ports_from_environment()
+    doors = Doors.from_environment()
     home.prepare()
     from embedded.opening import open_shop
 
     with home.alone():
-        return open_shop(home, port=ports["PORT"], simulator_port=ports["SIMULATOR_PORT"], started=started)
+        return open_shop(home, doors, started=started)
 
 
 def _refuse(why: str) -> int:

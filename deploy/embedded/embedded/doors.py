@@ -1,6 +1,8 @@
-"""The two ports that people meet: the shop's and the simulator's, as the environment asks for them."""
+"""The ports that people meet: the shop's, the simulator's and, if asked for, the operators'."""
 
 import os
+from dataclasses import dataclass
+from typing import Self
 
 from localservers.ports import is_free
 
@@ -9,6 +11,24 @@ DEFAULTS = {"PORT": 8000, "SIMULATOR_PORT": 8090}
 
 class PortRefused(Exception):
     """The shop cannot open there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Where the embedded shop is entered."""
+
+    port: int
+    simulator_port: int
+    management_port: int | None
+    """Where operators read metrics; nothing listens there unless MANAGEMENT_PORT asks for it."""
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """PORT, SIMULATOR_PORT and MANAGEMENT_PORT. Raises PortRefused."""
+        ports = ports_from_environment()
+        has_management = bool(os.environ.get("MANAGEMENT_PORT"))
+        management_port = _port("MANAGEMENT_PORT", 8100, "make run") if has_management else None
+        return cls(ports["PORT"], ports["SIMULATOR_PORT"], management_port)
 
 
 def ports_from_environment(*, command: str = "make run") -> dict[str, int]:

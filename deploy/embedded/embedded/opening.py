@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from embedded.block import Opening, block
 from embedded.databases import POSTGRES_SETTINGS, prepare_databases
+from embedded.doors import Doors
 from embedded.home import SERVICES, Home, Secrets
 from embedded.simulator import Simulator, SimulatorDidNotStart
 from localservers.postgres import PostgresServer, PostgresServerError
@@ -22,17 +23,17 @@ DRAIN = 2.0
 """Seconds that requests under way get after Ctrl-C."""
 
 
-def open_shop(home: Home, *, port: int, simulator_port: int, started: float) -> int:
+def open_shop(home: Home, doors: Doors, *, started: float) -> int:
     """Serve until Ctrl-C; the exit status."""
     signal.signal(signal.SIGTERM, _leave)
-    public_url = f"http://localhost:{port}"
+    public_url = f"http://localhost:{doors.port}"
     secrets = home.secrets()
     server = PostgresServer(home.postgres, settings=POSTGRES_SETTINGS)
     simulator = Simulator(
         data=home.simulator,
-        port=simulator_port,
+        port=doors.simulator_port,
         secrets=secrets,
-        webhook_url=f"http://127.0.0.1:{port}/api/v1/payments/webhooks/razorpay",
+        webhook_url=f"http://127.0.0.1:{doors.port}/api/v1/payments/webhooks/razorpay",
         return_url=f"{public_url}/docs",
         log=home.log,
     )
@@ -40,7 +41,7 @@ def open_shop(home: Home, *, port: int, simulator_port: int, started: float) -> 
     try:
         server.launch()
         simulator.launch()
-        status = _open(home, server, simulator, secrets, public_url=public_url, port=port, started=started)
+        status = _open(home, server, simulator, secrets, public_url=public_url, doors=doors, started=started)
     except (PostgresServerError, SimulatorDidNotStart) as failure:
         print(failure, file=sys.stderr)
         status = 1
@@ -65,7 +66,7 @@ def _open(
     secrets: Secrets,
     *,
     public_url: str,
-    port: int,
+    doors: Doors,
     started: float,
 ) -> int:
     import uvloop
@@ -82,7 +83,7 @@ def _open(
             print(block(Opening(public_url, simulator.url, home.path, home.log, seconds)), flush=True)
 
         premises = Premises(home, server, simulator, secrets, public_url)
-        uvloop.run(_serve(premises, Shop, port=port, on_ready=print_block))
+        uvloop.run(_serve(premises, Shop, doors=doors, on_ready=print_block))
     print("Closed. The data is kept; `make run` opens again.")
     return 0
 
@@ -102,7 +103,7 @@ class Premises:
         return self.server.url(name, user=name, password=self.secrets.database_passwords[name])
 
 
-async def _serve(premises: Premises, shop_class: "type[Shop]", *, port: int, on_ready: Callable[[], None]) -> None:
+async def _serve(premises: Premises, shop_class: "type[Shop]", *, doors: Doors, on_ready: Callable[[], None]) -> None:
     from chassis.inprocess import InProcessBus
     from chassis.runner import Listener, run
     from gateway.protocol import GatewayProtocol
@@ -118,8 +119,10 @@ async def _serve(premises: Premises, shop_class: "type[Shop]", *, port: int, on_
     )
     await migrate_and_fill(shop)
     await asyncio.to_thread(premises.simulator.wait_ready)
-    listener = Listener(shop.gateway.app, "127.0.0.1", port, drain=DRAIN, http=GatewayProtocol)
-    await run(shop, [listener], on_ready=on_ready)
+    listeners = [Listener(shop.gateway.app, "127.0.0.1", doors.port, drain=DRAIN, http=GatewayProtocol)]
+    if doors.management_port is not None:
+        listeners.append(Listener(shop.management(), "127.0.0.1", doors.management_port, drain=1))
+    await run(shop, listeners, on_ready=on_ready)
 
 
 async def migrate_and_fill(shop: "Shop") -> None:

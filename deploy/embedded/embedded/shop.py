@@ -10,6 +10,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
 import accounts.app
 import accounts.settings
 import cart.app
@@ -109,6 +113,12 @@ class Shop:
             bus,
             upstreams,
         )
+
+    def management(self) -> ASGIApp:
+        """What each part serves on its management port when it is alone, under the part's name: /orders/metrics."""
+        apps: dict[str, ASGIApp] = {name: service.management for name, service in self.services.items()}
+        apps["gateway"] = self.gateway.management
+        return Starlette(routes=[Mount(f"/{name}", app) for name, app in apps.items()])
 
     async def start(self) -> None:
         """Bind every queue before the first event leaves; the gateway comes last and asks for keys and revocations."""

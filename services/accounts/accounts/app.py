@@ -3,6 +3,7 @@
 from accounts.api import keys_router, router
 from accounts.errors import PROBLEMS
 from accounts.events import EVENTS
+from accounts.figures import figures
 from accounts.front_desk import front_desk
 from accounts.internal import internal
 from accounts.jobs import jobs
@@ -44,6 +45,7 @@ def build(settings: AccountsSettings, bus: Bus, upstreams: Upstreams) -> Service
         jobs=jobs(desk.issuer),
         events=EVENTS,
         problems=PROBLEMS,
+        figures=figures,
         state={"desk": desk, "keys": keys},
         keys=verified_with,
         on_start=(load_secrets,),

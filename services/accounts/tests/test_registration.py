@@ -93,6 +93,7 @@ async def test_two_registrations_of_one_email_at_once_make_one_account(accounts:
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409, 409]
     assert [row["count"] for row in await accounts.fetch("SELECT count(*) FROM users")] == [1]
     assert len(await accounts.events("user.registered.v1")) == 1
+    assert accounts.counted("haat_users_registered_total") == 1
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from functools import cache
 from catalog.api import router
 from catalog.errors import PROBLEMS
 from catalog.events import PUBLISHED
+from catalog.figures import figures, refusals
 from catalog.internal import internal
 from catalog.jobs import jobs
 from catalog.settings import CatalogSettings
@@ -34,8 +35,10 @@ def build(settings: CatalogSettings, bus: Bus, upstreams: Upstreams) -> Service:
         jobs=jobs(settings, orders),
         events=PUBLISHED,
         problems=PROBLEMS,
+        figures=figures,
     )
-    unchanged = service.metrics.counter(
-        "catalog_order_events_ignored_total", "Order events that changed no reservation.", ("type",)
-    )
+    unchanged = service.metrics.counter("haat_events_without_effect_total", "Events that changed nothing.", ("type",))
+    for subscription in service.subscriptions:
+        unchanged.labels(subscription.type)
+    service.fastapi.state.on_refusal = refusals(service.metrics)
     return service

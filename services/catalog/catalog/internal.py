@@ -32,6 +32,7 @@ async def put_reservation(request: Request, order_id: Id, body: ReservationBody,
     async with database.transaction() as session:
         outcome = await hold(PostgresStockroom(session), order_id=order_id, wanted=wanted)
     if not isinstance(outcome, Held):
+        request.app.state.on_refusal()
         raise InsufficientStock(
             "Reduce or remove the items named in shortages.",
             shortages=[_shortage(shortage) for shortage in outcome],

@@ -48,6 +48,7 @@ async def test_a_shortage_holds_nothing_and_says_what_is_missing(shop: "Shop") -
     ]
     assert await shop.stock(plenty) == (10, 0)
     assert await shop.status(order) == "released"
+    assert shop.harness.counted("haat_stock_refusals_total") == 1
 
 
 async def test_what_is_no_longer_sold_counts_as_missing(shop: "Shop") -> None:

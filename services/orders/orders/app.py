@@ -9,6 +9,7 @@ from orders.api import router
 from orders.checkout import Checkout
 from orders.errors import PROBLEMS
 from orders.events import PUBLISHED
+from orders.figures import figures
 from orders.internal import internal
 from orders.jobs import jobs
 from orders.neighbours import Neighbours
@@ -32,8 +33,11 @@ def build(settings: OrdersSettings, bus: Bus, upstreams: Upstreams) -> Service:
         jobs=jobs(settings),
         events=PUBLISHED,
         problems=PROBLEMS,
+        figures=figures,
     )
-    ignored = service.metrics.counter("orders_events_without_effect_total", "Events that changed nothing.", ("type",))
+    ignored = service.metrics.counter("haat_events_without_effect_total", "Events that changed nothing.", ("type",))
+    for subscription in service.subscriptions:
+        ignored.labels(subscription.type)
     neighbours = Neighbours(
         accounts=client_for(settings, upstreams, "accounts"),
         cart=client_for(settings, upstreams, "cart"),

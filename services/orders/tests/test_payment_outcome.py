@@ -130,7 +130,7 @@ async def test_attempt_that_pays_one_order_does_nothing_to_another_but_call_for_
     row = await shop.row(second["id"])
     assert (row["status"], row["payment_status"], row["needs_review"]) == ("awaiting_payment", "unpaid", True)
     exposition = shop.harness.service.metrics.exposition().decode()
-    assert 'orders_events_without_effect_total{type="payment.captured.v1"} 1.0' in exposition
+    assert 'haat_events_without_effect_total{type="payment.captured.v1"} 1.0' in exposition
     await shop.capture(second)
     assert (await shop.row(second["id"]))["status"] == "paid"
 
@@ -234,4 +234,4 @@ async def test_event_that_changes_nothing_is_counted(shop: "Shop") -> None:
     order = await shop.shopper().placed()
     await shop.tell("payment.intent_closed.v1", order)
     exposition = shop.harness.service.metrics.exposition().decode()
-    assert 'orders_events_without_effect_total{type="payment.intent_closed.v1"} 1.0' in exposition
+    assert 'haat_events_without_effect_total{type="payment.intent_closed.v1"} 1.0' in exposition

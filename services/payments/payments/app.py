@@ -8,6 +8,7 @@ from payments import admin_api, api, observation, refunds
 from payments.collection import Collection
 from payments.errors import PROBLEMS
 from payments.events import EVENTS
+from payments.figures import figures
 from payments.job_overview import JobOverview
 from payments.jobs import Work, jobs
 from payments.postgres_ledger import in_ledger, ledger_of
@@ -51,6 +52,7 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
         jobs=jobs(work, webhooks),
         events=EVENTS,
         problems=PROBLEMS,
+        figures=figures,
         state={
             "settings": settings,
             "provider": provider,

@@ -34,7 +34,7 @@ async def on_order_closing(ledger: Ledger, order: OrderClosing) -> None:
                 await ledger.move(payment, PaymentStatus.CLOSING, cause="order closing")
         case PaymentStatus.SETTLED:
             for attempt in await ledger.captured_attempts(payment.id):
-                await report_capture(ledger, payment, attempt)
+                await report_capture(ledger, payment, attempt, told_before=True)
             await ledger.keep_version(payment)
 
 

@@ -21,7 +21,7 @@ _REFUND_EVENTS = {
 }
 
 
-async def report_capture(ledger: Ledger, payment: Payment, attempt: Attempt) -> None:
+async def report_capture(ledger: Ledger, payment: Payment, attempt: Attempt, *, told_before: bool = False) -> None:
     """The provider took money."""
     assert attempt.captured_at is not None  # noqa: S101 - set with the capture
     payment.version += 1
@@ -35,7 +35,7 @@ async def report_capture(ledger: Ledger, payment: Payment, attempt: Attempt) -> 
         currency=attempt.currency,
         captured_at=attempt.captured_at,
     )
-    await ledger.record(event, payment)
+    await ledger.record(event.again() if told_before else event, payment)
 
 
 async def report_failure(ledger: Ledger, payment: Payment, attempt: Attempt) -> None:

@@ -175,6 +175,8 @@ async def test_a_settled_payment_repeats_its_word_to_a_closing_order(till: "Till
     await till.verify(order, await till.pay(order))
     await till.deliver("order.closing.v1", order)
     assert await till.event_types(order) == ["payment.captured.v1", "payment.captured.v1"]
+    assert till.harness.counted("haat_payments_captured_total") == 1, "said twice, taken once"
+    assert till.harness.counted("haat_payments_captured_minor_units_total", currency="INR") == order.total
 
 
 @pytest.mark.parametrize("event", ["order.cancelled.v1", "order.expired.v1"])

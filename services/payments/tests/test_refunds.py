@@ -51,6 +51,8 @@ async def test_money_that_came_too_late_goes_back_once(till: "Till") -> None:
     (told,) = await till.harness.events("refund.processed.v1")
     assert told.data["captured_total"] == told.data["refunded_total"] == TOTAL
     assert (told.data["pending_total"], told.data["reason"]) == (0, "late_capture")
+    assert till.harness.counted("haat_refunds_processed_minor_units_total", currency="INR") == TOTAL
+    assert till.harness.counted("haat_refunds_processed_total") == 1
 
 
 async def test_a_refund_whose_answer_was_lost_is_made_once(till: "Till") -> None:
