@@ -1,13 +1,14 @@
 # Every path is relative, so that the checkout may live in a folder with spaces in its name.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run reset seed stack stack-status test check-invariants lint format lock contracts images test-compose bench
+.PHONY: help run reset seed stack stack-status test check-invariants lint format lock contracts images test-compose test-races bench
 
 PYTHON ?= python3
 export PYTHON
 # One folder or file of tests, such as services/catalog/tests; everything when empty.
 T ?=
 SIZE ?= 300
+ROUNDS ?= 1000
 
 packages := chassis accounts catalog cart orders payments gateway razorpay_simulator embedded localservers stack
 tests := chassis/tests $(wildcard services/*/tests) gateway/tests $(wildcard simulators/*/tests) \
@@ -67,6 +68,10 @@ lock:  ## Write the lock files anew (make lock UPGRADE=--upgrade takes newer ver
 contracts:  ## Write the snapshots of every API and event anew
 	@requirements/install.sh dev
 	@$(python) -m tests.contracts.write
+
+test-races:  ## Let captures race cancels and expiries, ROUNDS of each (make test-races ROUNDS=1000)
+	@requirements/install.sh dev
+	@ROUNDS=$(ROUNDS) $(python) -m pytest -q tests/proof/test_races.py
 
 images:  ## Build the image of every service, the gateway and the simulator
 	@docker compose --profile demo build accounts catalog cart orders payments gateway simulator

@@ -1,0 +1,230 @@
+"""Money that comes while an order ends: the same instant, again and again, and always exactly one winner.
+
+Each round is a purchase of its own. Its two sides start at the same moment and meet where the round says: at orders
+(the news of the capture against the cancel or the clock), at payments (the webhook against the closing of the order)
+or at the provider (the shopper pays while the provider is being asked for its last word). Every round of a batch runs
+at the same time as the others. `make test` runs some; `make test-races ROUNDS=1000` runs a thousand of each.
+"""
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+
+from tests.hand_carried import HandCarriedShop, Letter, together
+from tests.shopper import API, Document, Shopper
+
+pytestmark = pytest.mark.slow
+
+ROUNDS = int(os.environ.get("ROUNDS") or "60")
+BATCH = 12
+"""Rounds at the same time."""
+
+PRICE, PIECES = 49_900, 2
+
+Side = Callable[[], Awaitable[object]]
+
+
+@dataclass
+class Round:
+    """One order that is about to end, and the payment that is about to come."""
+
+    shop: HandCarriedShop
+    shopper: Shopper
+    order: Document
+    payment: Document
+
+    @classmethod
+    async def of(cls, shop: HandCarriedShop, variant: str) -> "Round":
+        shopper = await shop.customer()
+        order = await shop.place(shopper, variant, PIECES)
+        return cls(shop, shopper, order, await shopper.start_payment(order))
+
+    async def pay(self) -> Document:
+        return await self.shopper.pay(self.payment)
+
+    async def cancel(self) -> None:
+        answer = await self.shopper.send("POST", f"{API}/orders/{self.order['id']}/cancel", json={})
+        assert answer.status_code == 200, answer.text
+
+    async def news_of_capture(self) -> Letter:
+        """Paid, and payments knows; orders does not yet."""
+        webhooks = await self.shop.webhooks_about(await self.pay())
+        await self.shop.hand_on(webhooks["payment.captured"])
+        return await self.shop.take("payment.captured → orders", self.order)
+
+
+async def at_the_same_moment(slower: Side, *others: Side, dice: random.Random, within: float) -> None:
+    """The slower side, as measured, starts at once; the others within so many seconds, so that either may win."""
+
+    async def after_a_breath(side: Side) -> None:
+        await asyncio.sleep(dice.uniform(0, within))
+        await side()
+
+    await together((slower(), *(after_a_breath(side) for side in others)))
+
+
+async def rounds(shop: HandCarriedShop, variant: str, count: int) -> list[Round]:
+    return await asyncio.gather(*(Round.of(shop, variant) for _ in range(count)))
+
+
+def batches(count: int) -> Iterable[int]:
+    """How many rounds each batch has."""
+    return [BATCH] * (count // BATCH) + ([count % BATCH] if count % BATCH else [])
+
+
+async def cancel_meets_capture_at_orders(these: list[Round], dice: random.Random) -> None:
+    """T3 and then T8, or T4 and then T6."""
+    letters = await asyncio.gather(*(one.news_of_capture() for one in these))
+    shop = these[0].shop
+
+    for one, letter in zip(these, letters, strict=True):
+        await at_the_same_moment(partial(shop.deliver, letter), one.cancel, dice=dice, within=0.005)
+
+
+async def cancel_meets_capture_at_payments(these: list[Round], dice: random.Random) -> None:
+    """P5 and then P7, or P4 and then P5."""
+    shop = these[0].shop
+    await together(one.cancel() for one in these)
+
+    for one in these:
+        closing = await shop.take("order.closing → payments", one.order)
+        captured = (await shop.webhooks_about(await one.pay()))["payment.captured"]
+        await at_the_same_moment(
+            partial(shop.deliver, closing), partial(shop.hand_on, captured), dice=dice, within=0.003
+        )
+
+
+async def cancel_meets_capture_at_the_provider(these: list[Round], dice: random.Random) -> None:
+    """The last word is asked for while the shopper pays: P5, or `payment.intent_closed` and money that comes late."""
+    shop = these[0].shop
+    await together(one.cancel() for one in these)
+    await together(shop.carry(one.order) for one in these)
+    asks = partial(shop.job, "payments", "closing")
+    await at_the_same_moment(asks, *(one.pay for one in these), dice=dice, within=0.2)
+
+
+CANCEL = (cancel_meets_capture_at_orders, cancel_meets_capture_at_payments, cancel_meets_capture_at_the_provider)
+
+
+async def test_capture_racing_cancel(carried: HandCarriedShop) -> None:
+    """Whoever wins: cancelled once, the money back once and whole, every piece on the shelf."""
+    dice = random.Random(20_261)
+    on_hand = PIECES * ROUNDS
+    variant = await carried.new_variant(stock=on_hand, price=PRICE)
+    await carried.carry()
+    raced: list[Round] = []
+    for number, count in enumerate(batches(ROUNDS)):
+        these = await rounds(carried, variant, count)
+        await CANCEL[number % len(CANCEL)](these, dice)
+        await carried.settle(dice=dice)
+        raced += these
+
+    winners: Counter[str] = Counter()
+    for one in raced:
+        moves = await carried.moves(one.order)
+        winners[" ".join(moves)] += 1
+        events = await carried.rows("orders", ENDINGS, one.order)
+        assert [row["type"] for row in events] == ["order.cancelled.v1", "refund.requested.v1"], moves
+        assert (await one.shopper.order(one.order["id"]))["payment_status"] == "refunded"
+    assert set(winners) <= {"T1 T3 T8", "T1 T4 T6", "T1 T4 T7 T11"}, winners
+    assert len(raced) < 60 or {"T1 T3 T8", "T1 T4 T6"} <= set(winners), f"only one side ever won: {winners}"
+    await kept_by_the_provider(carried, amount=0, given_back=PRICE * PIECES * len(raced))
+    assert await carried.stock(variant) == {"on_hand": on_hand, "reserved": 0, "available": on_hand}
+
+
+async def deadline_meets_capture_at_orders(these: list[Round], dice: random.Random) -> None:
+    """T3, or T4 and then T5: paid in time either way."""
+    shop = these[0].shop
+    letters = await asyncio.gather(*(one.news_of_capture() for one in these))
+    await shop.pass_deadlines(*(one.order for one in these))
+    captures = [partial(shop.deliver, letter) for letter in letters]
+    await at_the_same_moment(partial(shop.job, "orders", "deadlines"), *captures, dice=dice, within=0.05)
+
+
+async def hard_limit_meets_capture_at_orders(these: list[Round], dice: random.Random) -> None:
+    """T5 and paid, or T7, and the money goes back by T11."""
+    shop = these[0].shop
+    await shop.expire(*(one.order for one in these))
+    letters = await asyncio.gather(*(one.news_of_capture() for one in these))
+    await shop.pass_closing_limits(*(one.order for one in these))
+    captures = [partial(shop.deliver, letter) for letter in letters]
+    await at_the_same_moment(partial(shop.job, "orders", "closing-limit"), *captures, dice=dice, within=0.05)
+
+
+async def last_word_meets_capture_at_orders(these: list[Round], dice: random.Random) -> None:
+    """Payments closed, and then the money came: both letters are under way, and one is read first."""
+    shop = these[0].shop
+    await shop.expire(*(one.order for one in these))
+    await together(shop.carry(one.order) for one in these)
+    await shop.job("payments", "closing")
+    closed = await asyncio.gather(*(shop.take("payment.intent_closed → orders", one.order) for one in these))
+    captured = await asyncio.gather(*(one.news_of_capture() for one in these))
+
+    for letters in zip(closed, captured, strict=True):
+        await at_the_same_moment(*(partial(shop.deliver, letter) for letter in letters), dice=dice, within=0.003)
+
+
+async def closing_meets_capture_at_the_provider(these: list[Round], dice: random.Random) -> None:
+    """The shopper pays while the provider is asked for the last time."""
+    shop = these[0].shop
+    await shop.expire(*(one.order for one in these))
+    await together(shop.carry(one.order) for one in these)
+    asks = partial(shop.job, "payments", "closing")
+    await at_the_same_moment(asks, *(one.pay for one in these), dice=dice, within=0.2)
+
+
+EXPIRY = (
+    hard_limit_meets_capture_at_orders,
+    last_word_meets_capture_at_orders,
+    closing_meets_capture_at_the_provider,
+    deadline_meets_capture_at_orders,
+)
+
+
+async def test_capture_racing_expiry(carried: HandCarriedShop) -> None:
+    """Paid with the stock sold and the money kept, or expired with the stock free and the money back."""
+    dice = random.Random(20_262)
+    on_hand = PIECES * ROUNDS
+    variant = await carried.new_variant(stock=on_hand, price=PRICE)
+    await carried.carry()
+    raced: list[Round] = []
+    for number, count in enumerate(batches(ROUNDS)):
+        these = await rounds(carried, variant, count)
+        await EXPIRY[number % len(EXPIRY)](these, dice)
+        await carried.settle(dice=dice)
+        raced += these
+
+    winners: Counter[tuple[str, str]] = Counter()
+    for one in raced:
+        order = await one.shopper.order(one.order["id"])
+        winners[order["status"], order["payment_status"]] += 1
+        endings = [row["type"] for row in await carried.rows("orders", ENDINGS, one.order)]
+        assert endings in (["order.paid.v1"], ["order.expired.v1", "refund.requested.v1"]), endings
+    assert set(winners) <= {("paid", "paid"), ("expired", "refunded")}
+    assert len(raced) < 60 or len(winners) == 2, f"only one side ever won: {winners}"
+    sold, returned = winners["paid", "paid"], winners["expired", "refunded"]
+    await kept_by_the_provider(carried, amount=PRICE * PIECES * sold, given_back=PRICE * PIECES * returned)
+    left = on_hand - PIECES * sold
+    assert await carried.stock(variant) == {"on_hand": left, "reserved": 0, "available": left}
+
+
+ENDINGS = """
+SELECT type FROM outbox WHERE correlation_id = $1::uuid::text
+    AND type IN ('order.paid.v1', 'order.cancelled.v1', 'order.expired.v1', 'refund.requested.v1')
+    AND NOT (type = 'order.paid.v1' AND EXISTS (
+        SELECT FROM orders WHERE id = $1 AND status = 'cancelled'))
+ORDER BY position
+"""
+"""How an order ended, in events; that a cancelled one was paid before is no ending."""
+
+
+async def kept_by_the_provider(shop: HandCarriedShop, *, amount: int, given_back: int) -> None:
+    """To the paisa."""
+    totals = (await shop.ledger())["totals"]
+    assert (totals["captured"] - totals["refunded"], totals["refunded"]) == (amount, given_back)
