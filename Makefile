@@ -36,7 +36,8 @@ stack-status:  ## Tell how the processes of `make stack` are
 test:  ## Prove it all on a real PostgreSQL and RabbitMQ, or one folder of it (make test T=services/catalog/tests)
 	@requirements/install.sh dev
 ifeq ($(T),)
-	@$(python) -m localservers.with_rabbitmq $(python) -m pytest -q -n 2 --dist loadfile
+	@$(python) -m tests.alone
+	@$(python) -m localservers.with_rabbitmq $(python) -m pytest -q -n 2 --dist loadfile --ignore=services
 	@$(python) -m tests.with_stack $(python) -m pytest -q tests/e2e
 else
 	@$(python) -m pytest -q $(T)
@@ -53,6 +54,8 @@ lint:  ## Check style, types and imports
 	@$(python) -m mypy $(packages:%=-p %)
 	@for folder in $(tests); do $(python) -m mypy "$$folder" || exit 1; done
 	@$(python) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo
+	@for service in services/*/; do (cd "$$service" && ../../$(python) -c \
+		'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo) || exit 1; done
 	@.venv/bin/hadolint gateway/Dockerfile services/*/Dockerfile simulators/*/Dockerfile
 	@if docker compose version >/dev/null 2>&1; then docker compose --profile demo config --quiet; fi
 

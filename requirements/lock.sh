@@ -28,6 +28,8 @@ compile dev requirements/dev.in requirements/build.in deploy/embedded/pyproject.
     compile uv requirements/uv.in
     compile embedded requirements/build.in deploy/embedded/pyproject.toml $locked
     compile simulator requirements/build.in simulators/razorpay/pyproject.toml $locked
+    compile tests requirements/tests.in requirements/build.in simulators/razorpay/pyproject.toml \
+        chassis/pyproject.toml --extra testing $locked
     compile gateway requirements/build.in gateway/pyproject.toml --extra telemetry $locked
     for service in accounts catalog cart orders payments; do
         compile "$service" requirements/build.in "services/$service/pyproject.toml" --extra telemetry $locked
