@@ -63,7 +63,9 @@ def tried(service: str) -> Outcome:
 def commands(service: str) -> list[list[str]]:
     """The steps, and between them the proof that nothing else of ours is there."""
     others = [name for name in PACKAGES if name != service]
-    absent = f"from importlib.util import find_spec as f; found = [n for n in {others} if f(n)]; assert not found, found"
+    absent = (
+        f"from importlib.util import find_spec as f; found = [n for n in {others} if f(n)]; assert not found, found"
+    )
     install, *rest = (["make", "--no-print-directory", step] for step in STEPS)
     return [install, [".venv/bin/python", "-I", "-c", absent], *rest]
 

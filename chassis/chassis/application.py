@@ -145,11 +145,20 @@ def _openapi(app: FastAPI, problems: tuple[type[Problem], ...]) -> dict[str, Any
     components["schemas"] = {name: schema for name, schema in schemas.items() if name not in _REPLACED}
     components["securitySchemes"] = common["securitySchemes"]
     for path in document.get("paths", {}).values():
-        for operation in path.values():
+        for method, operation in path.items():
+            _describe_idempotency(method, operation, common["idempotency-key"])
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = common["refusal"]
     document["x-problems"] = table(problems)
     return document
+
+
+def _describe_idempotency(method: str, operation: dict[str, Any], header: dict[str, Any]) -> None:
+    """The header where a key is looked at, and whether it must be there."""
+    rule = operation.get("x-idempotency", "none")
+    if method == "post" and rule != "none" and operation.get("x-access") != "service":
+        described = {**header, "required": rule == "required"}
+        operation["parameters"] = [*operation.get("parameters", ()), described]
 
 
 def _asyncapi(name: str, version: str, events: Sequence[type[Event]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,10 +16,11 @@ from chassis.migrations import migrate
 from chassis.rabbitmq import RabbitBus
 from chassis.runner import Listener, run
 from chassis.service import Build, Service
-from chassis.settings import Role, ServiceSettings
+from chassis.settings import REFUSED, Role, ServiceSettings, SettingsRefused, read_settings
 from chassis.telemetry import configure_logging, get_logger
 
 Command = Callable[[Any], Awaitable[object]]
+_Settings = TypeVar("_Settings", bound=ServiceSettings)
 
 
 def main(
@@ -32,7 +33,7 @@ def main(
     command = parser.parse_args(sys.argv[1:2]).command
     if command != "events":
         parser.parse_args()  # no other command takes arguments
-    settings = settings_class()
+    settings = settings_or_leave(settings_class)
     bus = RabbitBus(settings.amqp_url.get_secret_value() if settings.amqp_url else "", name=settings.service)
     if command == "events":
         configure_logging(level="error")
@@ -49,6 +50,15 @@ def main(
         sys.stdout.write(msgspec.json.format(document, indent=2).decode() + "\n")
     else:
         _serve(settings, build, bus)
+
+
+def settings_or_leave(settings_class: Callable[[], _Settings]) -> _Settings:
+    """The settings of this process. With one that cannot be used it ends, saying which."""
+    try:
+        return read_settings(settings_class)
+    except SettingsRefused as refusal:
+        sys.stderr.write(f"{refusal}\n")
+        sys.exit(REFUSED)
 
 
 def _serve(settings: ServiceSettings, build: Build, bus: Bus) -> None:

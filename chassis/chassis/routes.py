@@ -54,6 +54,7 @@ def access(
     *,
     idempotency: IdempotencyRule = "optional",
     transaction: bool = True,
+    uses_token: bool = True,
     callers: Sequence[str] = (),
     max_body: int | None = None,
 ) -> dict[str, Any]:
@@ -61,11 +62,14 @@ def access(
 
     `all` anybody; `user` anybody signed in; `staff`; `admin`; `service` the named services; `provider` a webhook:
     the body reaches the handler unread, and the handler proves where it comes from.
+    `uses_token=False` is for routes of everybody that look at no token, so that an expired one does no harm there.
     `transaction=False` is for processes that call other services between transactions of their own.
     """
     extra: dict[str, Any] = {"x-access": rule, "x-idempotency": idempotency if rule != "provider" else "none"}
     if not transaction:
         extra["x-transaction"] = "own"
+    if not uses_token:
+        extra["x-token"] = "unused"
     if callers:
         extra["x-callers"] = list(callers)
     if max_body is not None:
@@ -207,7 +211,7 @@ def _refuse_unknown(request: Request, known: frozenset[str]) -> None:
 async def _authorise(request: Request, service: "Service", declared: dict[str, Any]) -> None:
     rule = declared["x-access"]
     request.state.principal = None
-    if rule == "provider":
+    if rule == "provider" or (rule == "all" and declared.get("x-token") == "unused"):
         return
     token = _bearer(request)
     if rule == "service":

@@ -1,11 +1,13 @@
 """What every process reads from its environment; each service adds its own variables in a subclass."""
 
 import os
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, model_validator
+import msgspec
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 DEMO_SECRET = "haat-demo-"  # noqa: S105 - the mark of such secrets, not one of them
@@ -25,6 +27,14 @@ class Role(StrEnum):
 
 class NoSuchFolder(ValueError):
     """The secrets are not where they should be."""
+
+
+class SettingsRefused(Exception):
+    """One line for each variable that cannot be used. What a variable holds is not told: it may be a secret."""
+
+
+REFUSED = 2
+"""The exit status of a process whose settings were refused: starting it again would change nothing."""
 
 
 def settings_config(prefix: str) -> SettingsConfigDict:
@@ -91,6 +101,19 @@ class ServiceSettings(BaseSettings):
             raise NoSuchFolder(f"HAAT_SECRETS names {folder}, which is not a folder")
         return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=folder or None)
 
+    @field_validator("jwks", "service_key", "service_keys", mode="before")
+    @classmethod
+    def _is_json(cls, value: Any) -> Any:
+        """Raises ValueError for a key, or a set of keys, that is no JSON object."""
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        try:
+            is_object = text is None or isinstance(msgspec.json.decode(text), dict)
+        except msgspec.DecodeError:
+            is_object = False
+        if not is_object:
+            raise ValueError("is not a JSON object")
+        return value
+
     @model_validator(mode="after")
     def _production_is_no_rehearsal(self) -> Self:
         """Raises ValueError for a secret that was made for the demo, and for what only tests may ask."""
@@ -102,3 +125,27 @@ class ServiceSettings(BaseSettings):
             if os.environ.get("HAAT_CRASH_POINTS"):
                 raise ValueError("HAAT_CRASH_POINTS kills processes; it is for tests")
         return self
+
+
+_Settings = TypeVar("_Settings", bound=ServiceSettings)
+
+
+def read_settings(settings_class: Callable[..., _Settings], **given: Any) -> _Settings:
+    """The settings of a process, from its environment and what is given. Raises SettingsRefused."""
+    try:
+        return settings_class(**given)
+    except NoSuchFolder as error:
+        raise SettingsRefused(str(error)) from error
+    except ValidationError as error:
+        prefix = getattr(settings_class, "model_config", {}).get("env_prefix", "")
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        raise SettingsRefused("\n".join(_told(item["loc"], item["msg"], prefix) for item in found)) from error
+
+
+def _told(location: tuple[int | str, ...], message: str, prefix: str) -> str:
+    """The variable and what is wrong with it. What concerns several names them itself."""
+    message = message.removeprefix("Value error, ")
+    name = str(location[0]) if location else ""
+    if not name:
+        return message
+    return f"{name if name.isupper() else prefix + name.upper()}: {message}"

@@ -210,3 +210,21 @@ async def test_documents_tell_about_refusals_and_events(toy: Harness) -> None:
     assert {"thing_not_found", "no_more_things", "busy", "unavailable"} <= codes
     events = (await toy.client.get("/internal/asyncapi.json")).json()
     assert list(events["channels"]) == ["thing.made.v1"]
+
+
+async def test_the_document_names_the_idempotency_key_where_one_is_looked_at(toy: Harness) -> None:
+    paths = (await toy.client.get("/openapi.json")).json()["paths"]
+    named = {
+        (method, path): [row["required"] for row in operation.get("parameters", ()) if row["name"] == "Idempotency-Key"]
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+    }
+    declared = {
+        (method, path): operation["x-idempotency"]
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+    }
+    assert {rule for (method, _), rule in declared.items() if method == "post"} >= {"optional", "none"}
+    for route, rule in declared.items():
+        keyed = route[0] == "post" and rule != "none" and not route[1].startswith("/internal/")
+        assert named[route] == ([rule == "required"] if keyed else []), route

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from chassis.settings import DEMO_SECRET, NoSuchFolder, ServiceSettings, settings_config
+from chassis.settings import (
+    DEMO_SECRET,
+    NoSuchFolder,
+    ServiceSettings,
+    SettingsRefused,
+    read_settings,
+    settings_config,
+)
 
 
 class ToySettings(ServiceSettings):
@@ -43,8 +50,29 @@ def test_a_folder_that_is_not_there_stops_the_start(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("name", ["database_url", "amqp_url", "service_key"])
 def test_production_refuses_what_was_made_for_the_demo(name: str) -> None:
-    secret = SecretStr(f"before {DEMO_SECRET}abc after")
+    secret = SecretStr(f'{{"kid": "before {DEMO_SECRET}abc after"}}')
     with pytest.raises(ValidationError, match=f"SERVICE_{name.upper()} was made for the demo") as refused:
         ServiceSettings.model_validate({"env": "production", name: secret})
     assert "abc" not in str(refused.value)
     assert ServiceSettings.model_validate({"env": "demo", name: secret}).env == "demo"
+
+
+def test_each_variable_that_cannot_be_used_is_told_in_one_line_without_its_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HAAT_ENV", "prod")
+    monkeypatch.setenv("TOY_PORT", "not-8100")
+    monkeypatch.setenv("TOY_SERVICE_KEY", "a secret, not a key")
+    with pytest.raises(SettingsRefused) as refused:
+        read_settings(ToySettings)
+    told = str(refused.value)
+    assert [line.partition(":")[0] for line in told.splitlines()] == ["HAAT_ENV", "TOY_PORT", "TOY_SERVICE_KEY"]
+    assert "secret" not in told.lower().replace("toy_service_key", "")
+    assert "not-8100" not in told
+
+
+def test_what_concerns_several_variables_is_told_in_one_line_too(folder: Path) -> None:
+    (folder / "HAAT_ENV").write_text("production")
+    (folder / "TOY_AMQP_URL").write_text(f"amqp://toy:{DEMO_SECRET}abc@broker")
+    with pytest.raises(SettingsRefused, match=r"^SERVICE_AMQP_URL was made for the demo$"):
+        read_settings(ToySettings)

@@ -2,7 +2,7 @@
 
 import uvloop
 
-from chassis.command_line import http_upstreams
+from chassis.command_line import http_upstreams, settings_or_leave
 from chassis.rabbitmq import RabbitBus
 from chassis.runner import run
 from chassis.telemetry import configure_logging
@@ -12,7 +12,7 @@ from gateway.settings import GatewaySettings
 
 def main() -> None:
     """Serve until told to stop."""
-    settings = GatewaySettings()
+    settings = settings_or_leave(GatewaySettings)
     configure_logging(level=settings.log_level)
     bus = RabbitBus(settings.amqp_url.get_secret_value() if settings.amqp_url else "", name=settings.service)
     upstreams = http_upstreams(settings)

@@ -10,7 +10,8 @@ _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9
 
 def forwarded_headers(known: dict[bytes, bytes], route: Route, *, request_id: str, address: str) -> Headers:
     """What the client may say, and what only we may: the request's id and the client's address."""
-    headers = [(name, value) for name, value in known.items() if name in FORWARDED]
+    handed_on = FORWARDED if route.uses_token else FORWARDED - {b"authorization"}
+    headers = [(name, value) for name, value in known.items() if name in handed_on]
     headers += [(name, value) for name, value in known.items() if name in route.extra_headers]
     if route.reads_cookie:
         token = cart_cookie(known)

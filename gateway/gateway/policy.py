@@ -143,8 +143,8 @@ class Policy:
     def _identify(
         self, route: Route, known: dict[bytes, bytes], context: Context, *, household: str, now: float
     ) -> Wait | None:
-        """Who is calling. A token that is no good is refused even where none is needed."""
-        credentials = known.get(b"authorization")
+        """Who is calling. A token that is no good is refused even where none is needed, but not where none is used."""
+        credentials = known.get(b"authorization") if route.uses_token else None
         if credentials is None:
             if not route.anonymous:
                 raise TokenMissing("Sign in and send the access token as a Bearer token.")

@@ -39,6 +39,9 @@ class Route:
     """Nothing below the prefix, only the path itself."""
     anonymous: bool = False
     """Reachable without a token. With a bad one it is not: that client thinks it is signed in."""
+    uses_token: bool = True
+    """False where nobody looks at it: it is neither checked nor handed on, so that a client may sign in or refresh
+    with the expired one still attached."""
     writes: LimitClass = LimitClass.WRITE
     reads: LimitClass = LimitClass.READ
     timeout: float = 10.0
@@ -69,13 +72,13 @@ ANY = frozenset(METHOD_ORDER)
 WEBHOOK = frozenset({b"x-razorpay-signature", b"x-razorpay-event-id"})
 
 ROUTES: tuple[Route, ...] = (
-    Route("/.well-known/jwks.json", "accounts", GET, exact=True, anonymous=True),
+    Route("/.well-known/jwks.json", "accounts", GET, exact=True, anonymous=True, uses_token=False),
     Route("/api/v1/auth", "accounts", POST, anonymous=True, writes=LimitClass.SIGN_IN),
-    Route("/api/v1/auth/login", "accounts", POST, anonymous=True, writes=LimitClass.SIGN_IN,
-          sets_cookie=True, reads_cookie=True),
-    Route("/api/v1/auth/register", "accounts", POST, anonymous=True, writes=LimitClass.SIGN_IN,
-          sets_cookie=True, reads_cookie=True),
-    Route("/api/v1/auth/refresh", "accounts", POST, anonymous=True),
+    Route("/api/v1/auth/login", "accounts", POST, anonymous=True, uses_token=False,
+          writes=LimitClass.SIGN_IN, sets_cookie=True, reads_cookie=True),
+    Route("/api/v1/auth/register", "accounts", POST, anonymous=True, uses_token=False,
+          writes=LimitClass.SIGN_IN, sets_cookie=True, reads_cookie=True),
+    Route("/api/v1/auth/refresh", "accounts", POST, anonymous=True, uses_token=False),
     Route("/api/v1/auth/logout", "accounts", POST),
     Route("/api/v1/auth/logout-all", "accounts", POST),
     Route("/api/v1/auth/password", "accounts", POST, anonymous=True, writes=LimitClass.PASSWORD),
@@ -88,7 +91,7 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/v1/admin/orders", "orders", ANY, timeout=15.0),
     Route("/api/v1/admin/payments", "payments", GET, timeout=15.0),
     Route("/api/v1/payments", "payments", ANY, timeout=15.0),
-    Route("/api/v1/payments/webhooks/razorpay", "payments", POST, exact=True, anonymous=True,
+    Route("/api/v1/payments/webhooks/razorpay", "payments", POST, exact=True, anonymous=True, uses_token=False,
           writes=LimitClass.NONE, body_limit=256 * KIB, cors=False, extra_headers=WEBHOOK),
     Route("/", GATEWAY, GET, exact=True, anonymous=True),
     Route("/livez", GATEWAY, GET, exact=True, anonymous=True, reads=LimitClass.NONE),

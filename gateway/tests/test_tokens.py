@@ -198,3 +198,19 @@ def test_ended_sessions_are_forgotten_when_their_last_token_is_dead() -> None:
     revocations.forget(now=150.0)
     assert dead not in revocations
     assert living in revocations
+
+
+@pytest.mark.parametrize("path", ["login", "register", "refresh"])
+@pytest.mark.parametrize("name", ["expired", "another key under our kid", "no dots"])
+def test_where_no_token_is_used_none_is_looked_at_or_handed_on(
+    name: str, path: str, keys: Keys, policy_factory: Callable[..., Policy]
+) -> None:
+    """A client refreshes with its old token still attached; a forged one gains nothing, since nobody sees it."""
+    policy = policy_factory(bad_tokens=Allowance(1, 60))
+    token = forgeries(keys)[name].encode()
+    headers = [(b"Host", b"localhost"), (b"Authorization", b"Bearer " + token), (b"Content-Length", b"2")]
+    for _ in range(3):
+        step = policy.on_request(Head("POST", b"/api/v1/auth/" + path.encode(), headers, peer="10.0.0.1"), 0.0)
+        assert isinstance(step, Forward)
+        assert step.plan.context.principal is None
+        assert b"authorization" not in dict(step.plan.headers)

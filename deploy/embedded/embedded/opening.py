@@ -71,6 +71,7 @@ def _open(
 ) -> int:
     import uvloop
 
+    from chassis.settings import SettingsRefused
     from chassis.telemetry import configure_logging
     from embedded.shop import Shop  # three seconds of CPU, spent while PostgreSQL and the simulator start
 
@@ -83,7 +84,11 @@ def _open(
             print(block(Opening(public_url, simulator.url, home.path, home.log, seconds)), flush=True)
 
         premises = Premises(home, server, simulator, secrets, public_url)
-        uvloop.run(_serve(premises, Shop, doors=doors, on_ready=print_block))
+        try:
+            uvloop.run(_serve(premises, Shop, doors=doors, on_ready=print_block))
+        except SettingsRefused as refusal:
+            print(refusal, file=sys.stderr)
+            return 1
     print("Closed. The data is kept; `make run` opens again.")
     return 0
 

@@ -30,7 +30,7 @@ from chassis.auth import jwks
 from chassis.clients import AsgiUpstream, Upstream, UpstreamRequest, UpstreamResponse
 from chassis.events import Bus
 from chassis.service import Service
-from chassis.settings import ServiceSettings
+from chassis.settings import ServiceSettings, read_settings
 from embedded.home import SERVICES, Secrets
 
 PARTS: dict[str, tuple[Callable[..., ServiceSettings], Callable[..., Service]]] = {
@@ -98,7 +98,8 @@ class Shop:
         self._bus = bus
         self.services: dict[str, Service] = {}
         for name, (settings_class, build) in PARTS.items():
-            settings = settings_class(
+            settings = read_settings(
+                settings_class,
                 **common,
                 service_key=json.dumps(secrets.service_keys[name]),
                 database_url=database_urls[name],
@@ -107,12 +108,13 @@ class Shop:
             service = build(settings, bus, upstreams)
             upstreams[name].connect(service)
             self.services[name] = service
-        gateway_settings: Callable[..., gateway.settings.GatewaySettings] = gateway.settings.GatewaySettings
-        self.gateway = gateway.app.build(
-            gateway_settings(**common, service_key=json.dumps(secrets.service_keys["gateway"]), public_url=public_url),
-            bus,
-            upstreams,
+        gateway_settings = read_settings(
+            gateway.settings.GatewaySettings,
+            **common,
+            service_key=json.dumps(secrets.service_keys["gateway"]),
+            public_url=public_url,
         )
+        self.gateway = gateway.app.build(gateway_settings, bus, upstreams)
 
     def management(self) -> ASGIApp:
         """What each part serves on its management port when it is alone, under the part's name: /orders/metrics."""

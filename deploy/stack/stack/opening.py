@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chassis.migrations import is_migrated
+from chassis.settings import SettingsRefused
 from embedded.block import Opening, block
 from embedded.databases import POSTGRES_SETTINGS, prepare_databases
 from embedded.home import Home
@@ -94,10 +95,12 @@ class Stack:
         return [self._process(premises, self._members[part.name][0]) for part in parts]
 
     def _run(self, command: str, processes: Sequence[Process]) -> None:
-        """Side by side. Raises CommandFailed."""
+        """Side by side. Raises CommandFailed and SettingsRefused."""
         running = [(process, process.run(command)) for process in processes]
         for process, under_way in running:
             if under_way.wait() != 0:
+                if process.refused:
+                    raise SettingsRefused(process.refused)
                 raise CommandFailed(f"`python -m {process.module} {command}` failed; {process.log} says why.")
 
     def _start(self, processes: Sequence[Process]) -> None:
@@ -163,6 +166,9 @@ def open_stack(home: Home, choices: Choices, *, started: float) -> int:
         )
         print(block(opening), flush=True)
         stack.supervisor.keep()
+    except SettingsRefused as refusal:
+        print(refusal, file=sys.stderr)
+        return 1
     except (PostgresServerError, NoRabbitMQ, BrokerUnavailable, CommandFailed, EndsTooOften, TimeoutError) as failure:
         print(f"{failure}\nThe log is {home.log}.", file=sys.stderr)
         return 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
+from chassis.settings import REFUSED
 from localservers.confinement import dies_with_us
 from stack.topology import PARTS
 
@@ -27,6 +28,7 @@ class Process:
     health_url: str
     log: Path
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _log_began: int = field(default=0, init=False)
 
     @property
     def pid(self) -> int | None:
@@ -36,16 +38,28 @@ class Process:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def refused(self) -> str:
+        """What it said about its settings, when it ended because of them; starting it again would change nothing."""
+        if self._process is None or self._process.poll() != REFUSED:
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(self._log_began)
+            lines = log.read().decode(errors="replace").splitlines()
+        return "\n".join(line for line in lines if not line.startswith("{"))  # what others logged meanwhile is JSON
+
     def start(self) -> None:
         """Begin to start. Killed with us: there is no time to drain when nobody is left to wait for it."""
         self._process = self._spawn()
 
     def run(self, command: str) -> subprocess.Popen[bytes]:
         """One of its other commands, such as `migrate`."""
-        return self._spawn(command)
+        self._process = self._spawn(command)
+        return self._process
 
     def _spawn(self, *command: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
+            self._log_began = log.tell()
             return subprocess.Popen(
                 [*dies_with_us(SIGKILL).prefix, sys.executable, "-m", self.module, *command],
                 env={**environment_for(self.module), **self.variables},

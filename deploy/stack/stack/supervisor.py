@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from chassis.settings import SettingsRefused
+
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0
 """Seconds before a start is repeated; doubled each time."""
@@ -84,11 +86,13 @@ class Supervisor:
         self._write_report()
 
     def wait(self, until: Callable[[], bool], *, within: float, what: str, patience: int = 3) -> None:
-        """Keep them alive until this is so. Raises EndsTooOften and TimeoutError."""
+        """Keep them alive until this is so. Raises SettingsRefused, EndsTooOften and TimeoutError."""
         deadline = time.monotonic() + within
         while not until():
             self.look()
             for watch in self.watches:
+                if refused := getattr(watch.kept, "refused", ""):
+                    raise SettingsRefused(refused)
                 if watch.ends > patience:
                     raise EndsTooOften(f"{watch.kept.name} ended {watch.ends} times")
             if time.monotonic() > deadline:

@@ -14,6 +14,9 @@ import psutil
 import pytest
 from aio_pika.exceptions import AMQPError
 
+from chassis.settings import SettingsRefused
+from stack.process import Process
+from stack.supervisor import Supervisor
 from stack.topology import PARTS
 from tests.patience import soon
 from tests.shop import Shop
@@ -146,6 +149,16 @@ def test_no_process_knows_a_secret_of_another(parts: Parts) -> None:
     environment = psutil.Process(parts.part("payments")["pid"]).environ()
     others = [part.prefix for part in PARTS if part.name != "payments"]
     assert not [name for name in environment if name.startswith((*others, "SIMULATOR_"))]
+
+
+def test_a_process_whose_settings_are_refused_says_so_and_is_not_started_for_ever(tmp_path: Path) -> None:
+    process = Process(
+        "gateway", "gateway", {"GATEWAY_PORT": "eight", "HAAT_ENV": "demo"}, "http://nowhere", tmp_path / "log"
+    )
+    supervisor = Supervisor(tmp_path / "report.json", {})
+    supervisor.start(process)
+    with pytest.raises(SettingsRefused, match=r"^GATEWAY_PORT: .* integer"):
+        supervisor.wait(lambda: False, within=60, what="The refusal")
 
 
 def test_a_kill_of_the_supervisor_leaves_nothing_behind(opened: ShopProcess) -> None:

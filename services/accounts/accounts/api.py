@@ -73,7 +73,7 @@ Page = Annotated[PageQuery, Query()]
 router = Router(prefix="/api/v1", tags=["accounts"], dependencies=[Depends(_not_kept)])
 keys_router = Router(tags=["accounts"])
 
-_AUTH = access("all", idempotency="none", transaction=False)
+_AUTH = access("all", idempotency="none", transaction=False, uses_token=False)
 _AUTH_USER = access("user", idempotency="none")
 _USER = access("user")
 _ADMIN = access("admin")

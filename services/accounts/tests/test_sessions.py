@@ -34,6 +34,17 @@ async def test_a_refresh_token_is_traded_for_its_successor(accounts: Harness, as
     assert session_of(asha) in {str(row["id"]) for row in await accounts.fetch("SELECT id FROM sessions")}
 
 
+async def test_an_expired_access_token_beside_it_does_not_hinder_a_refresh(accounts: Harness, asha: Any) -> None:
+    expired = accounts.keys.signer.access_token(
+        audience="haat", user_id=uuid4(), session_id=uuid4(), role="customer", lifetime=-60
+    )
+    headers = {"authorization": f"Bearer {expired}"}
+    body = {"refresh_token": asha.tokens["refresh_token"]}
+
+    assert (await accounts.client.get("/api/v1/users/me", headers=headers)).status_code == 401
+    assert (await accounts.client.post("/api/v1/auth/refresh", json=body, headers=headers)).status_code == 200
+
+
 async def test_twenty_tabs_with_one_token_get_one_successor(accounts: Harness, asha: Any) -> None:
     answers = await asyncio.gather(*(asha.refresh() for _ in range(20)))
 
