@@ -33,7 +33,8 @@ if [ "$place" != . ]; then
     locks="$locks requirements/tests.txt"
     ours="$ours $place"
 fi
-environment=$place/.venv
+environment=.venv
+[ "$place" = . ] || environment=$place/.venv
 stamp=$environment/installed-$1
 
 manifests=""
