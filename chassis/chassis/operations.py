@@ -1,21 +1,29 @@
-"""What other services may ask of any service, so that staff see the whole shop in one place: how its jobs are doing."""
+"""What other services may ask of any service, so that staff see the whole shop in one place.
+
+How its jobs are doing, and which events it has applied.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import Field
 from starlette.requests import Request
 
 from chassis.job_runs import last_runs
 from chassis.jobs import Job
-from chassis.routes import Router, access
-from chassis.strict import Answer, Time
+from chassis.routes import Db, Router, access
+from chassis.strict import Answer, Id, RequestBody, Time
+from chassis.traces import Trace, applied
 
 if TYPE_CHECKING:
     from chassis.service import Service
 
 GRACE = 60.0
 """Seconds beyond three periods after which a job that has not run again is late."""
+
+MOST_EVENTS = 500
+"""Of one question."""
 
 
 class JobRun(Answer):
@@ -70,13 +78,24 @@ def _job_run(job: Job, run: Mapping[str, Any] | None) -> JobRun:
     )
 
 
-def operations_router(*, callers: Sequence[str]) -> Router:
-    """The routes, for the services that show them to staff."""
+class EventIds(RequestBody):
+    """Events that somebody published."""
+
+    ids: Annotated[list[Id], Field(max_length=MOST_EVENTS)]
+
+
+def operations_router(*, jobs_for: Sequence[str], events_for: Sequence[str]) -> Router:
+    """The routes, for the services that show what they are told to staff."""
     router = Router(prefix="/internal", tags=["internal"])
 
-    @router.get("/jobs", openapi_extra=access("service", callers=callers))
+    @router.get("/jobs", openapi_extra=access("service", callers=jobs_for))
     async def read_job_runs(request: Request) -> JobRuns:
         """Every job of this service and how its last run ended."""
         return await job_runs(request.app.state.service)
+
+    @router.post("/events/applied", openapi_extra=access("service", callers=events_for, idempotency="none"))
+    async def read_applied_events(database: Db, body: EventIds) -> Trace:
+        """Those of these events that this service has applied, and when."""
+        return Trace(items=await applied(database.primary_reads, body.ids))
 
     return router

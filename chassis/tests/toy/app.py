@@ -190,7 +190,7 @@ def build(settings: ToySettings, bus: Bus, upstreams: Upstreams) -> Service:
         settings,
         bus=bus,
         upstreams=upstreams,
-        routers=(router, hooks, internal, operations_router(callers=("teddy",))),
+        routers=(router, hooks, internal, operations_router(jobs_for=("teddy",), events_for=("teddy",))),
         events=(ThingMade,),
         problems=(ThingNotFound, NoMoreThings),
         state={"stage": Stage(), "both": asyncio.Barrier(2)},

@@ -99,7 +99,7 @@ CART = Part(
 ORDERS = Part(
     name="orders",
     port=8104,
-    calls=("accounts", "catalog", "cart"),
+    calls=("accounts", "catalog", "cart", "payments"),
     publishes=(
         "order.placed.v1",
         "order.closing.v1",

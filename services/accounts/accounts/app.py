@@ -22,6 +22,9 @@ class RefreshKeyTooShort(ValueError):
     """ACCOUNTS_REFRESH_KEY could be guessed."""
 
 
+OPERATIONS = operations_router(jobs_for=("payments",), events_for=("orders",))
+
+
 def build(settings: AccountsSettings, bus: Bus, upstreams: Upstreams) -> Service:
     """Put accounts together. It verifies tokens with the keys it signs with, so it fetches none."""
     keys = SigningKeys(settings.signing_keys.get_secret_value(), issuer=settings.token_issuer)
@@ -41,7 +44,7 @@ def build(settings: AccountsSettings, bus: Bus, upstreams: Upstreams) -> Service
         settings,
         bus=bus,
         upstreams=upstreams,
-        routers=(router, keys_router, internal, operations_router(callers=("payments",))),
+        routers=(router, keys_router, internal, OPERATIONS),
         jobs=jobs(desk.issuer),
         events=EVENTS,
         problems=PROBLEMS,

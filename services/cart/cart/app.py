@@ -11,6 +11,8 @@ from chassis.events import Bus
 from chassis.operations import operations_router
 from chassis.service import Service, client_for
 
+OPERATIONS = operations_router(jobs_for=("payments",), events_for=("orders",))
+
 
 def build(settings: CartSettings, bus: Bus, upstreams: Upstreams) -> Service:
     """The service, ready to start."""
@@ -18,7 +20,7 @@ def build(settings: CartSettings, bus: Bus, upstreams: Upstreams) -> Service:
         settings,
         bus=bus,
         upstreams=upstreams,
-        routers=(api.router, internal.router, operations_router(callers=("payments",))),
+        routers=(api.router, internal.router, OPERATIONS),
         subscriptions=SUBSCRIPTIONS,
         jobs=jobs(settings),
         problems=PROBLEMS,

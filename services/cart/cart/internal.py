@@ -4,9 +4,11 @@ from starlette.requests import Request
 
 from cart import merging, ordered_items
 from cart.locked_cart import LockedCart, lock_guest_cart, lock_user_cart
+from cart.order_trace import trace_of
 from cart.schemas import CheckoutAnswer, CheckoutItem, CheckoutRequest
-from chassis.routes import Router, Session, access
+from chassis.routes import Db, Router, Session, access
 from chassis.strict import Id
+from chassis.traces import Trace
 
 router = Router(prefix="/internal", tags=["internal"])
 
@@ -37,3 +39,9 @@ async def checkout(request: Request, user_id: Id, body: CheckoutRequest, session
 def _in_order(cart: LockedCart) -> list[CheckoutItem]:
     kept = sorted(cart.items.values(), key=lambda item: item.id)
     return [CheckoutItem(variant_id=item.variant_id, quantity=item.quantity) for item in kept]
+
+
+@router.get("/orders/{order_id}/trace", openapi_extra=access("service", callers=("orders",)))
+async def read_trace(order_id: Id, database: Db) -> Trace:
+    """What cart did about an order; nothing when it has not heard of it."""
+    return Trace(items=await trace_of(database.primary_reads, order_id))

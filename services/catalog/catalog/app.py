@@ -15,6 +15,8 @@ from chassis.events import Bus
 from chassis.operations import operations_router
 from chassis.service import Service, client_for
 
+OPERATIONS = operations_router(jobs_for=("payments",), events_for=("orders",))
+
 
 def build(settings: CatalogSettings, bus: Bus, upstreams: Upstreams) -> Service:
     """The service, not yet started."""
@@ -30,7 +32,7 @@ def build(settings: CatalogSettings, bus: Bus, upstreams: Upstreams) -> Service:
         settings,
         bus=bus,
         upstreams=upstreams,
-        routers=[router, internal, operations_router(callers=("payments",))],
+        routers=[router, internal, OPERATIONS],
         subscriptions=subscriptions(ignored),
         jobs=jobs(settings, orders),
         events=PUBLISHED,

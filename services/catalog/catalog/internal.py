@@ -10,12 +10,14 @@ from starlette.responses import Response
 from catalog.answers import LookupAnswer, ReservationAnswer, ReservedItem
 from catalog.claims import Wanted
 from catalog.errors import InsufficientStock
+from catalog.order_trace import trace_of
 from catalog.postgres_stockroom import PostgresStockroom
 from catalog.product_page import look_up_variants
 from catalog.reservations import Held, Shortage, hold, release
 from catalog.schemas import LookupBody, ReservationBody
 from chassis.routes import Db, Router, Session, access
 from chassis.strict import Id, query_int
+from chassis.traces import Trace
 
 internal = Router(prefix="/internal", tags=["internal"])
 
@@ -86,3 +88,9 @@ async def post_lookup(request: Request, body: LookupBody, database: Db) -> Respo
     currency = request.app.state.service.settings.currency
     found = await look_up_variants(database.primary_reads, body.ids, currency=currency)
     return Response(found, media_type="application/json")
+
+
+@internal.get("/orders/{order_id}/trace", openapi_extra=access("service", callers=("orders",)))
+async def read_trace(order_id: Id, database: Db) -> Trace:
+    """What catalog did about an order; nothing when it has not heard of it."""
+    return Trace(items=await trace_of(database.primary_reads, order_id))

@@ -3,13 +3,17 @@
 from typing import Annotated
 
 from fastapi import Depends, Query, Response
+from starlette.requests import Request
 
 from chassis.auth import Principal
-from chassis.routes import Caller, Router, Session, access
+from chassis.routes import Caller, Db, Router, Session, access
 from chassis.strict import Id
 from orders import cancellation, fulfillment, lookup
+from orders.errors import OrderNotFound
 from orders.models import ActorKind
+from orders.order_reading import read_order
 from orders.order_states import Actor
+from orders.order_trace import Tracing
 from orders.postgres_orders import PostgresOrderBook
 from orders.schemas import (
     AdminOrderPage,
@@ -17,6 +21,7 @@ from orders.schemas import (
     AdminOrderView,
     AdminTimeline,
     CancelOrder,
+    OrderTrace,
     ShipOrder,
     Tracking,
 )
@@ -54,6 +59,19 @@ async def read_any_timeline(session: Session, order_id: Id) -> AdminTimeline:
     """Everything that happened to an order, and who did it."""
     order = await lookup.any_order(session, order_id)
     return admin_timeline(await lookup.history(session, order))
+
+
+@admin_router.get("/{order_id}/trace", response_model=OrderTrace, openapi_extra=access("staff"))
+async def read_trace(request: Request, database: Db, order_id: Id) -> OrderTrace:
+    """Every command, transition, event, webhook, provider call and job that touched an order, across all services.
+
+    Events are shown as long as outboxes keep them, seven days. A service that is away is named among the gaps.
+    """
+    order = await read_order(database.primary_reads, order_id)
+    if order is None:
+        raise OrderNotFound
+    tracing: Tracing = request.app.state.tracing
+    return await tracing.trace_of(database.primary_reads, order)
 
 
 @admin_router.post("/{order_id}/ship", response_model=AdminOrderView, openapi_extra=access("staff"))

@@ -13,9 +13,12 @@ from orders.figures import figures
 from orders.internal import internal
 from orders.jobs import jobs
 from orders.neighbours import Neighbours
+from orders.order_trace import Tracing
 from orders.postgres_orders import PostgresOrders
 from orders.settings import OrdersSettings
 from orders.subscriptions import subscriptions
+
+OPERATIONS = operations_router(jobs_for=("payments",), events_for=("orders",))
 
 
 def build(settings: OrdersSettings, bus: Bus, upstreams: Upstreams) -> Service:
@@ -28,7 +31,7 @@ def build(settings: OrdersSettings, bus: Bus, upstreams: Upstreams) -> Service:
         settings,
         bus=bus,
         upstreams=upstreams,
-        routers=(router, admin_router, internal, operations_router(callers=("payments",))),
+        routers=(router, admin_router, internal, OPERATIONS),
         subscriptions=subscriptions(count),
         jobs=jobs(settings),
         events=PUBLISHED,
@@ -44,4 +47,7 @@ def build(settings: OrdersSettings, bus: Bus, upstreams: Upstreams) -> Service:
         catalog=client_for(settings, upstreams, "catalog"),
     )
     service.fastapi.state.checkout = Checkout(PostgresOrders(service.database), neighbours, settings)
+    service.fastapi.state.tracing = Tracing(
+        {name: client_for(settings, upstreams, name) for name in ("catalog", "cart", "payments")}
+    )
     return service

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 from chassis.money import Money
 from chassis.pagination import PageQuery
 from chassis.strict import Answer, Id, QueryBool, QueryText, RequestBody, Time
+from chassis.traces import TraceEntry
 from orders.models import ActorKind, PaymentStatus, Status
 
 ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
@@ -224,3 +225,25 @@ class InternalOrder(Answer):
     pay_by: Time
     version: int
     was_paid: bool
+
+
+class TraceItem(TraceEntry):
+    """One thing that happened, in one of the services."""
+
+    service: str
+
+
+class TraceGap(Answer):
+    """A service that did not answer, and what is missing for it."""
+
+    service: str
+    missing: str
+
+
+class OrderTrace(Answer):
+    """Everything that touched an order, across the services, in time order."""
+
+    order_id: Id
+    number: str
+    items: list[TraceItem]
+    gaps: list[TraceGap]

@@ -18,6 +18,7 @@ class OrdersSettings(ServiceSettings):
     management_port: int = 8204
     catalog_url: str = "http://127.0.0.1:8102"
     cart_url: str = "http://127.0.0.1:8103"
+    payments_url: str = "http://127.0.0.1:8105"
 
     pay_window: float = Field(15 * 60, ge=0)
     """Seconds after placing in which a payment may be started."""

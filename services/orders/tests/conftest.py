@@ -271,6 +271,7 @@ class Shop:
     cart: Cart
     catalog: Catalog
     accounts: Accounts
+    payments: FakeUpstream
 
     def shopper(self) -> Shopper:
         """Somebody with an empty cart."""
@@ -374,12 +375,12 @@ async def open_shop(service_factory: ServiceFactory) -> AsyncIterator[OpenShop]:
     opened = []
 
     async def open_one(**settings: Any) -> Shop:
-        cart, catalog, accounts = Cart(), Catalog(), Accounts()
-        fakes = {"cart": cart, "catalog": catalog, "accounts": accounts}
+        cart, catalog, accounts, payments = Cart(), Catalog(), Accounts(), FakeUpstream()
+        fakes = {"cart": cart, "catalog": catalog, "accounts": accounts, "payments": payments}
         upstreams = {name: fake.upstream() for name, fake in fakes.items()}
         context = service_factory(OrdersSettings, build, upstreams=upstreams, **settings)
         opened.append(context)
-        return Shop(await context.__aenter__(), cart, catalog, accounts)
+        return Shop(await context.__aenter__(), cart, catalog, accounts, payments)
 
     yield open_one
     for context in opened:

@@ -3,8 +3,9 @@
 from chassis.clients import Upstreams
 from chassis.database import Database
 from chassis.events import Bus
+from chassis.operations import operations_router
 from chassis.service import Service, client_for
-from payments import admin_api, api, observation, refunds
+from payments import admin_api, api, internal, observation, refunds
 from payments.collection import Collection
 from payments.errors import PROBLEMS
 from payments.events import EVENTS
@@ -13,6 +14,7 @@ from payments.job_overview import JobOverview
 from payments.jobs import Work, jobs
 from payments.postgres_ledger import in_ledger, ledger_of
 from payments.provider import Provider
+from payments.provider_calls import RecordedProvider
 from payments.razorpay_provider import RazorpayProvider
 from payments.settings import PaymentsSettings
 from payments.subscriptions import SUBSCRIPTIONS
@@ -21,11 +23,13 @@ from payments.webhooks import Processing
 OTHERS = ("orders", "catalog", "cart", "accounts")
 """The services beside this one, in the order in which their jobs are shown."""
 
+OPERATIONS = operations_router(jobs_for=(), events_for=("orders",))
+
 
 def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provider: Provider | None = None) -> Service:
     """The service, ready to start; with Razorpay unless another provider is handed in."""
-    provider = provider or RazorpayProvider(settings)
     database = Database(settings)
+    provider = RecordedProvider(provider or RazorpayProvider(settings), database)
     orders = client_for(settings, upstreams, "orders")
     ledger = ledger_of(database)
     collection = Collection(ledger, provider=provider, orders=orders, settings=settings)
@@ -47,7 +51,7 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
         bus=bus,
         upstreams=upstreams,
         database=database,
-        routers=(api.router, admin_api.router),
+        routers=(api.router, admin_api.router, internal.router, OPERATIONS),
         subscriptions=SUBSCRIPTIONS,
         jobs=jobs(work, webhooks),
         events=EVENTS,

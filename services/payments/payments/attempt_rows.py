@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from chassis.ids import new_id
+from chassis.telemetry import causation_id
 from payments.models import Attempt, Payment, Rank
 from payments.payment_rows import PAYMENT, Rows, payment_from
 
@@ -33,7 +34,8 @@ WITH kept AS (
     WHERE (attempts.rank, attempts.captured, attempts.refunds_seen)
         <> (excluded.rank, excluded.captured, excluded.refunds_seen)
 )
-INSERT INTO observations (id, attempt_id, source, rank, applied, raw) VALUES ($15, $1, $16, $17, $18, $19)"""
+INSERT INTO observations (id, attempt_id, source, rank, applied, raw, webhook_id)
+VALUES ($15, $1, $16, $17, $18, $19, $20)"""
 
 _CAPTURED = f"SELECT {ATTEMPT} FROM attempts WHERE payment_id = $1 AND captured > 0 ORDER BY captured_at"  # noqa: S608 - as above
 
@@ -110,6 +112,7 @@ class AttemptRows(Rows):
             rank,
             applied,
             json.dumps(raw),
+            (causation_id.get() or None) if source == "webhook" else None,
         )
 
     async def captured_attempts(self, payment_id: UUID) -> Sequence[Attempt]:

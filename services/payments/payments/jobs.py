@@ -6,7 +6,7 @@ from uuid import UUID
 
 from chassis.database import Database
 from chassis.jobs import Job, JobOutcome
-from payments import closing, observation, reconciliation, refunds
+from payments import closing, observation, provider_calls, reconciliation, refunds
 from payments.collection import Collection
 from payments.ledger import OpenLedger
 from payments.provider import Provider
@@ -30,6 +30,7 @@ def jobs(work: "Work", webhooks: Processing) -> tuple[Job, ...]:
         Job("returns", 300, _alone(work.return_what_is_left)),
         Job("webhook-silence", 300, reconciliation.notice_silent_webhook),
         Job("sweep", 900, _alone(work.sweep)),
+        Job("provider-calls-cleanup", 3600, provider_calls.forget_old_calls),
     )
 
 

@@ -213,6 +213,26 @@ class Observation(Base):
     applied: Mapped[bool]
     raw: Mapped[dict[str, Any]]
     at: Mapped[datetime] = _now()
+    webhook_id: Mapped[str | None]
+    """The webhook that brought it, if one did."""
+
+
+class ProviderCall(Base):
+    """What was asked of the provider and how that ended; kept for thirty days."""
+
+    __tablename__ = "provider_calls"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    call: Mapped[str]
+    about: Mapped[str] = mapped_column(index=True)
+    """Our receipt, or the provider's id of the order or attempt."""
+    outcome: Mapped[str]
+    """answered, refused, unreachable or unknown."""
+    error: Mapped[str | None]
+    seconds: Mapped[float]
+    job: Mapped[str | None]
+    request_id: Mapped[str | None]
+    at: Mapped[datetime] = _now()
 
 
 class Refund(Base):

@@ -24,7 +24,7 @@ from chassis.database import Database, db_now
 from chassis.jobs import JobOutcome
 from chassis.plain_sql import driver_connection
 from chassis.strict import Unreadable, decode_json
-from chassis.telemetry import get_logger
+from chassis.telemetry import causation_id, get_logger
 from payments.attempts import UnknownProviderOrder
 from payments.errors import SignatureInvalid
 from payments.models import WebhookEvent, clock
@@ -102,11 +102,15 @@ class Processing:
         return JobOutcome(found=len(waiting))
 
     async def _process(self, event_id: str) -> None:
+        # What is observed and published meanwhile names this webhook as its cause.
+        cause = causation_id.set(event_id)
         try:
             async with self._turns:
                 await self._attempt(event_id)
         except Exception as error:  # noqa: BLE001 - it stays stored as it was, and its turn comes again
             get_logger().warning("webhook not processed", event_id=event_id, error=repr(error))
+        finally:
+            causation_id.reset(cause)
 
     async def _attempt(self, event_id: str) -> None:
         try:

@@ -275,6 +275,10 @@ class Till:
                     before = after
                 assert before == row["status"]
 
+    async def recorded(self) -> None:
+        """Write down what was asked of the provider so far."""
+        await self.harness.service.fastapi.state.provider.settle()
+
     async def processed(self) -> None:
         """Wait for what is processed behind the answers."""
         await self.harness.service.fastapi.state.webhooks.settle()
