@@ -209,6 +209,9 @@ class Bus(Protocol):
         message: the place to fetch what may have been missed.
         """
 
+    async def waiting(self, consumer: str) -> int:
+        """How many messages the consumer has yet to take, those that wait for their next attempt among them."""
+
     def parked(self, consumer: str) -> Parked:
         """The messages that the consumer gave up."""
 

@@ -162,10 +162,9 @@ DELETE FROM inbox WHERE event_id IN (
 
 
 def parked_alarm(bus: Bus, consumer: str) -> Job:
-    """A job whose `unresolved` is the number of messages the consumer gave up on."""
+    """A job that finds how many messages wait for the consumer; `unresolved` are those it gave up on."""
 
     async def count(_database: "Database") -> JobOutcome:
-        waiting = await bus.parked(consumer).count()
-        return JobOutcome(found=waiting, unresolved=waiting)
+        return JobOutcome(found=await bus.waiting(consumer), unresolved=await bus.parked(consumer).count())
 
-    return Job(name="parked-messages", every=60, run=count)
+    return Job(name="parked-messages", every=15, run=count)

@@ -92,6 +92,10 @@ class InProcessBus:
         listener.start()
         return listener
 
+    async def waiting(self, consumer: str) -> int:
+        """Rows of its queue, also the one just handled."""
+        return await self.store.count_waiting(consumer)
+
     def parked(self, consumer: str) -> ParkedRows:
         """The messages that the consumer gave up."""
         return ParkedRows(self.store, consumer, on_replay=self._look)

@@ -147,6 +147,11 @@ class QueueStore:
         rows = await self.pool.fetch(_WAITING, queue, besides, FETCH)
         return [(row["delay"], Delivery(row["position"], row["body"], row["attempt"])) for row in rows]
 
+    async def count_waiting(self, queue: str) -> int:
+        """How many messages it has, parked ones aside."""
+        query = "SELECT count(*) FROM messages WHERE queue = $1 AND parked_at IS NULL"
+        return int(await self.pool.fetchval(query, queue))
+
     async def publish(self, message: Message, queues: Sequence[str]) -> None:
         """Returns when the message is committed to each queue. Raises PublishFailed."""
         if not self.is_running():

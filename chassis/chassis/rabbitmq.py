@@ -21,6 +21,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from chassis.events import LADDER, Handler, Message, NotParked, OnBound, ParkedMessage, PublishFailed
 from chassis.rabbitmq_connection import EVENTS, Publisher, attempt_of, copy_of, id_of
 from chassis.rabbitmq_consumer import Consumer, Listener, QueueConsumer
+from chassis.rabbitmq_queues import queues_of
 
 CONTENT_TYPE = "application/cloudevents+json"
 
@@ -75,6 +76,15 @@ class RabbitBus:
     async def listen(self, name: str, types: Iterable[str], handler: Handler, *, on_bound: OnBound) -> Consumer:
         """Hear these types through a queue that lives as long as the connection."""
         return self._begin(Listener(self._url, name, types, handler, on_bound=on_bound))
+
+    async def waiting(self, consumer: str) -> int:
+        """Those that are ready in its queue and in each step of its ladder."""
+        if not self.publisher.is_up or self.publisher.connection is None:
+            raise PublishFailed("The broker is not connected.")
+        names = [queue.name for queue in queues_of(consumer, self._ladder) if not queue.name.endswith(".parked")]
+        async with self.publisher.connection.channel() as channel:
+            queues = [await channel.declare_queue(name, passive=True) for name in names]
+        return sum(queue.declaration_result.message_count or 0 for queue in queues)
 
     def parked(self, consumer: str) -> "_Parked":
         """The messages that the consumer gave up."""

@@ -33,6 +33,7 @@ from chassis.outbox import OUTBOX_CLEANUP, Relay
 from chassis.problems import Problem
 from chassis.routes import caller_from_token
 from chassis.settings import Role, ServiceSettings
+from chassis.status import status_router
 from chassis.telemetry import Metrics, RequestTelemetry, get_logger, release, service_name
 
 Figures = Callable[[Metrics], Mapping[type[Event], Callable[[Any], None]]]
@@ -112,15 +113,20 @@ class Service:
         self._migrated = False
         self._draining = False
         self._listens = False
+        routes = (*routers, status_router())
         self.fastapi = make_application(
-            name=self.name, version=release(self.name), routers=routers, problems=problems, events=events
+            name=self.name, version=release(self.name), routers=routes, problems=problems, events=events
         )
         self.fastapi.state.service = self
         for name, value in (state or {}).items():
             setattr(self.fastapi.state, name, value)
         self.app = RequestTelemetry(LastResort(self.fastapi), metrics=self.metrics, service=self.name)
+        self.management = self._management()
+
+    def _management(self) -> Starlette:
+        """What operators ask this process."""
         pages = {"/livez": self._livez, "/readyz": self._readyz, "/metrics": self._serve_metrics}
-        self.management = Starlette(routes=[Route(path, page) for path, page in pages.items()])
+        return Starlette(routes=[Route(path, page) for path, page in pages.items()])
 
     @property
     def works(self) -> bool:

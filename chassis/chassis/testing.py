@@ -98,6 +98,10 @@ class IdleBus:
         await on_bound()
         return self
 
+    async def waiting(self, consumer: str) -> int:  # noqa: ARG002 - the port's signature
+        """Nothing is ever queued."""
+        return 0
+
     def parked(self, consumer: str) -> Parked:
         """Nothing was ever given up."""
         raise NotParked(consumer)

@@ -170,6 +170,22 @@ async def test_a_failing_message_climbs_the_ladder_and_succeeds(line: Line) -> N
     assert asyncio.get_running_loop().time() - started >= LADDER[0] + LADDER[1]
 
 
+async def test_what_waits_for_its_consumer_is_counted(line: Line) -> None:
+    bus = await line.open(ladder=(60.0,))
+    fails_once = Inspector(ValueError("not today"))
+    consuming = await bus.subscribe(line.consumer, [line.type], fails_once)
+    await ready(bus)
+    await bus.publish(line.message())
+    await fails_once.next()
+    await consuming.stop()
+    await bus.publish(line.message())
+
+    async def one_waits_and_one_is_put_off() -> bool:
+        return await bus.waiting(line.consumer) == 2
+
+    await until(one_waits_and_one_is_put_off)
+
+
 async def test_a_message_that_never_succeeds_is_parked_with_its_error(line: Line) -> None:
     bus, inspector = await line.open(), Inspector(*[ValueError("no such thing\0\ud800")] * 4)
     await line.consume(bus, inspector)

@@ -9,12 +9,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as Page
 from starlette.types import ASGIApp
 
-from chassis.auth import KeySet, TokenVerifier
+from chassis.auth import KeySet, Principal, TokenVerifier
 from chassis.clients import AsgiUpstream, Upstream, UpstreamRequest, Upstreams
 from chassis.events import Bus
 from chassis.runner import Listener
 from chassis.service import client_for
 from chassis.telemetry import Metrics
+from gateway import status_page
 from gateway.access_log import AccessLog
 from gateway.addresses import ClientAddresses
 from gateway.asgi import AsgiShell
@@ -29,6 +30,7 @@ from gateway.revocations import Revocations
 from gateway.routes import GATEWAY, RouteTable
 from gateway.session_feed import SessionFeed
 from gateway.settings import GatewaySettings
+from gateway.status import Overview
 
 
 class Gateway:
@@ -53,7 +55,12 @@ class Gateway:
         )
         self.documents = Documents(upstreams, self.routes)
         self._draining = False
-        pages = own_pages(self.documents, readiness=self.readiness, services=self.services)
+        self.overview = Overview(
+            {name: client_for(settings, upstreams, name) for name in self.routes.services if name in upstreams},
+            guards=self.guards,
+            readiness=self.readiness,
+        )
+        pages = own_pages(self.documents, readiness=self.readiness, services=self.services, status=self._serve_status)
         self.app: ASGIApp = AsgiShell(
             self.policy,
             upstreams={**upstreams, GATEWAY: AsgiUpstream(pages, host=GATEWAY)},
@@ -89,6 +96,12 @@ class Gateway:
     def services(self) -> dict[str, str]:
         """How each service looks from here."""
         return {name: "failing" if guard.is_failing() else "answering" for name, guard in self.guards.items()}
+
+    async def _serve_status(self, request: Request) -> Response:
+        """The policy has checked the token, if there is one; here it says who is asking."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        principal = self.policy.tokens.verify(token) if scheme.lower() == "bearer" else None
+        return await status_page.answer(request, principal if isinstance(principal, Principal) else None, self.overview)
 
     def _watch_guards(self) -> None:
         failing = self.metrics.gauge("haat_gateway_upstream_breaker_open", "1 while it is not asked.", ["upstream"])

@@ -6,6 +6,7 @@ from chassis.problems import (
     Forbidden,
     MethodNotAllowed,
     Problem,
+    RoleRequired,
     RouteNotFound,
     TokenInvalid,
     TokenMissing,
@@ -134,6 +135,7 @@ class UpstreamFailed(Problem):
 PROBLEMS: tuple[type[Problem], ...] = (
     RequestMalformed, HostRefused, FramingRefused, HeaderRefused, PathRefused, TargetTooLong, HeadTooLarge,
     ExpectationRefused, RequestTooSlow, OriginRefused, UpstreamUnavailable, Overloaded, NotReady, UpstreamTimeout,
-    UpstreamFailed, RouteNotFound, MethodNotAllowed, ContentTooLarge, TokenMissing, TokenInvalid, TooManyRequests,
+    UpstreamFailed, RouteNotFound, MethodNotAllowed, ContentTooLarge, TokenMissing, TokenInvalid, RoleRequired,
+    TooManyRequests,
 )  # fmt: skip
 """Everything the gateway may answer by itself."""

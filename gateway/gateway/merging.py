@@ -35,7 +35,7 @@ def merge_openapi(
     return {
         "openapi": "3.1.0",
         "info": {"title": "Haat", "version": "1", "description": INTRODUCTION},
-        "tags": [*tags, {"name": GATEWAY, "description": "Health and documents."}],
+        "tags": [*tags, {"name": GATEWAY, "description": "Health, status and documents."}],
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -94,6 +94,7 @@ def _own_paths() -> dict[str, Any]:
         "/readyz": ("is_ready", "Whether the gateway can serve now", "It can; 503 when it cannot."),
         "/openapi.json": ("read_openapi", "This document", "OpenAPI 3.1."),
         "/asyncapi.json": ("read_asyncapi", "The events of the shop", "AsyncAPI 3."),
+        "/status": ("read_status", "How every part of the shop stands", "Also as a page, by Accept."),
     }
     return {
         path: {
@@ -101,7 +102,7 @@ def _own_paths() -> dict[str, Any]:
                 "tags": [GATEWAY],
                 "operationId": f"gateway_{name}",
                 "summary": summary,
-                "x-access": "all",
+                "x-access": "staff" if path == "/status" else "all",
                 "responses": {
                     "200": {"description": answer, "content": {"application/json": {"schema": {"type": "object"}}}}
                 },

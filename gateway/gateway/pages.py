@@ -13,17 +13,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as Page
 from starlette.types import ASGIApp
 
-from chassis.problems import RouteNotFound
+from chassis.problems import Problem, RouteNotFound
 from gateway.documents import Documents
+from gateway.layout import page
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
-    " connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
 ASSETS: Mapping[str, tuple[str, str, str]] = {
     "swagger-ui-bundle.js": ("fastapi_offline", "static/swagger-ui-bundle.js", "text/javascript"),
     "swagger-ui.css": ("fastapi_offline", "static/swagger-ui.css", "text/css"),
     "docs.js": ("gateway", "static/docs.js", "text/javascript"),
+    "status.js": ("gateway", "static/status.js", "text/javascript"),
     "haat.css": ("gateway", "static/haat.css", "text/css"),
     "icon.svg": ("gateway", "static/icon.svg", "image/svg+xml"),
 }
@@ -33,7 +31,9 @@ Readiness = Callable[[], dict[str, bool]]
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def own_pages(documents: Documents, *, readiness: Readiness, services: Callable[[], dict[str, str]]) -> ASGIApp:
+def own_pages(
+    documents: Documents, *, readiness: Readiness, services: Callable[[], dict[str, str]], status: Handler
+) -> ASGIApp:
     """The application behind the routes of the service called gateway."""
 
     async def livez(_request: Request) -> Response:
@@ -60,16 +60,22 @@ def own_pages(documents: Documents, *, readiness: Readiness, services: Callable[
             Page("/asyncapi.json", asyncapi),
             Page("/docs", _docs),
             Page("/docs/{name}", _asset),
+            Page("/status", status),
             Page("/problems", _problem_list(documents)),
             Page("/problems/{code}", _problem_page(documents)),
         ],
-        exception_handlers={404: _nothing_here},
+        exception_handlers={404: _nothing_here, Problem: _refuse},
     )
 
 
 async def _nothing_here(request: Request, _error: Exception) -> Response:
     problem = RouteNotFound("See /docs for the routes that exist.")
     return problem.response(instance=request.url.path, request_id=request.headers.get("x-request-id", ""))
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 - what it is registered for
+    return error.response(instance=request.url.path, request_id=request.headers.get("x-request-id", ""))
 
 
 async def _front(request: Request) -> Response:
@@ -86,7 +92,7 @@ async def _front(request: Request) -> Response:
             ("/asyncapi.json", "Events, as an AsyncAPI document"),
         )
     )
-    return _page("Haat", f"<p>An open-air market, served as one API under <code>/api/v1</code>.</p><ul>{items}</ul>")
+    return page("Haat", f"<p>An open-air market, served as one API under <code>/api/v1</code>.</p><ul>{items}</ul>")
 
 
 async def _docs(_request: Request) -> Response:
@@ -94,7 +100,7 @@ async def _docs(_request: Request) -> Response:
         '<div id="docs"><p class="wait">Loading the documentation…</p></div>'
         '<script src="/docs/swagger-ui-bundle.js"></script><script src="/docs/docs.js"></script>'
     )
-    return _page("Haat API", body, styles=("swagger-ui.css", "haat.css"), kind="docs")
+    return page("Haat API", body, styles=("swagger-ui.css", "haat.css"), kind="docs")
 
 
 async def _asset(request: Request) -> Response:
@@ -121,7 +127,7 @@ def _problem_list(documents: Documents) -> Handler:
             for row in rows
         )
         head = "<tr><th>Status</th><th>Code</th><th>Meaning</th></tr>"
-        return _page("Problems", f"<table><thead>{head}</thead><tbody>{lines}</tbody></table>")
+        return page("Problems", f"<table><thead>{head}</thead><tbody>{lines}</tbody></table>")
 
     return answer
 
@@ -132,7 +138,7 @@ def _problem_page(documents: Documents) -> Handler:
         row = next((row for row in await documents.problems() if row["code"] == code), None)
         if row is None:
             return await _nothing_here(request, Exception())
-        return _page(row["title"], _problem_text(row))
+        return page(row["title"], _problem_text(row))
 
     return answer
 
@@ -145,20 +151,6 @@ def _problem_text(row: dict[str, Any]) -> str:
         " <code>request_id</code> finds it in our logs.</p>"
         '<p><a href="/problems">All problems</a></p>'
     )
-
-
-def _page(title: str, body: str, *, styles: tuple[str, ...] = ("haat.css",), kind: str = "text") -> Response:
-    sheets = "".join(f'<link rel="stylesheet" href="/docs/{name}">' for name in styles)
-    html = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(title)}</title><link rel="icon" href="/docs/icon.svg">{sheets}</head>'
-        f'<body class="{kind}"><header><a href="/">Haat</a><nav><a href="/docs">Docs</a>'
-        '<a href="/problems">Problems</a></nav></header>'
-        f"<main><h1>{escape(title)}</h1>{body}</main></body></html>"
-    )
-    headers = {"content-security-policy": CONTENT_SECURITY_POLICY, "cache-control": "public, max-age=60"}
-    return Response(html, media_type="text/html", headers=headers)
 
 
 def _cached(request: Request, body: bytes, media_type: str, *, lifetime: int = 30) -> Response:

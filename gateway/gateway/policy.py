@@ -78,7 +78,7 @@ class Policy:
     ) -> None:
         self._doorway = doorway
         self.routes = routes
-        self._tokens = tokens
+        self.tokens = tokens
         self._revocations = revocations
         self._limits = limits
         self.guards = guards
@@ -151,16 +151,16 @@ class Policy:
             return None
         scheme, _, token = credentials.decode("latin-1").partition(" ")
         spent = self._limits.has_spent_bad_tokens(household, now)
-        if spent is not None and self._tokens.recall(token) is None:
+        if spent is not None and self.tokens.recall(token) is None:
             raise TooManyRequests("Too many bad access tokens; sign in again.", retry_after=spent.retry_after)
         try:
             if scheme.lower() != "bearer":
                 raise TokenInvalid("Send the access token as a Bearer token.")
-            if self._may_wait_for_keys(now) and not self._tokens.keys.is_loaded:
+            if self._may_wait_for_keys(now) and not self.tokens.keys.is_loaded:
                 return Wait(Need.KEYS)
-            if not (self._tokens.keys.is_loaded and self._revocations.is_loaded):
+            if not (self.tokens.keys.is_loaded and self._revocations.is_loaded):
                 raise errors.NotReady("Access tokens cannot be checked yet; repeat in a moment.")
-            principal = self._tokens.verify(token)
+            principal = self.tokens.verify(token)
             if not isinstance(principal, Principal) or principal.session_id in self._revocations:
                 raise TokenInvalid
         except TokenInvalid as problem:
@@ -172,7 +172,7 @@ class Policy:
         return None
 
     def _may_wait_for_keys(self, now: float) -> bool:
-        return self.is_fetching_keys or self._tokens.keys.may_refetch(now)
+        return self.is_fetching_keys or self.tokens.keys.may_refetch(now)
 
     def _count(self, route: Route, method: str, context: Context, *, household: str, now: float) -> None:
         limit = route.limit_for(method)

@@ -100,6 +100,7 @@ ROUTES: tuple[Route, ...] = (
     Route("/openapi.json", GATEWAY, GET, exact=True, anonymous=True),
     Route("/asyncapi.json", GATEWAY, GET, exact=True, anonymous=True),
     Route("/problems", GATEWAY, GET, anonymous=True),
+    Route("/status", GATEWAY, GET, exact=True, anonymous=True),
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from embedded.shop import PARTS
+from gateway.merging import merge_openapi
 from gateway.routes import RouteTable
 from tests.api_operations import RULES, Operation, operations
 from tests.contracts.published import parts
@@ -28,6 +29,7 @@ def published() -> list[Operation]:
 
 
 PUBLIC = [operation for operation in published() if not operation.path.startswith("/internal/")]
+OF_THE_GATEWAY = list(operations(merge_openapi({}, GATEWAY, missing=[], problems=[])))
 INTERNAL = [operation for operation in published() if operation.path.startswith("/internal/")]
 OWNED = {"order_id", "payment_id", "item_id", "address_id", "session_id"}
 """Names in paths of what belongs to one shopper."""
@@ -73,7 +75,7 @@ async def call(shopper: Shopper, operation: Operation, known: dict[str, str] | N
     return await shopper.send(operation.method.upper(), operation.filled(known), **options)
 
 
-@pytest.mark.parametrize("operation", PUBLIC, ids=str)
+@pytest.mark.parametrize("operation", [*PUBLIC, *OF_THE_GATEWAY], ids=str)
 async def test_each_route_lets_in_whom_it_declares(cast: Cast, operation: Operation) -> None:
     assert operation.rule in RULES, "a route without a declared rule"
     for actor in ACTORS:
