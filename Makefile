@@ -35,6 +35,7 @@ stack-status:  ## Tell how the processes of `make stack` are
 
 test:  ## Prove it all on a real PostgreSQL and RabbitMQ, or one folder of it (make test T=services/catalog/tests)
 	@requirements/install.sh dev
+	@requirements/kubectl.sh
 ifeq ($(T),)
 	@$(python) -m tests.alone
 	@$(python) -m localservers.with_rabbitmq $(python) -m pytest -q -n 2 --dist loadfile --ignore=services
@@ -57,6 +58,7 @@ lint:  ## Check style, types and imports
 	@for service in services/*/; do (cd "$$service" && ../../$(python) -c \
 		'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo) || exit 1; done
 	@.venv/bin/hadolint gateway/Dockerfile services/*/Dockerfile simulators/*/Dockerfile
+	@$(python) -m yamllint --strict .yamllint.yaml docker-compose.yml deploy
 	@if docker compose version >/dev/null 2>&1; then docker compose --profile demo config --quiet; fi
 
 format:  ## Put every file in the one format

@@ -26,6 +26,7 @@ compile dev requirements/dev.in requirements/build.in deploy/embedded/pyproject.
 # shellcheck disable=SC2086
 {
     compile uv requirements/uv.in
+    compile kubectl requirements/kubectl.in --no-deps
     compile embedded requirements/build.in deploy/embedded/pyproject.toml $locked
     compile simulator requirements/build.in simulators/razorpay/pyproject.toml $locked
     compile tests requirements/tests.in requirements/build.in simulators/razorpay/pyproject.toml \

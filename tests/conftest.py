@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.books import Books, opened_books
+from tests.deploy.rendered import NOT_RENDERED
 from tests.shop import Shop
 from tests.shop_process import ShopProcess
 
@@ -55,3 +56,12 @@ async def books(own_shop: Shop) -> AsyncIterator[Books]:
     assert own_shop.process is not None
     async with opened_books(own_shop.process.database_urls(), ledger=own_shop.ledger) as books:
         yield books
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was not proven for want of a program must not look as if it were."""
+    skipped = [report for report in terminalreporter.getreports("skipped") if NOT_RENDERED in str(report.longrepr)]
+    if skipped:
+        terminalreporter.config.add_cleanup(
+            lambda: print(f"deploy/k8s {NOT_RENDERED}: {len(skipped)} tests not made. See requirements/kubectl.sh.")
+        )

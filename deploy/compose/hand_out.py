@@ -5,6 +5,9 @@
     hand_out.py invent    prints fresh secrets as lines for a file .env
 
 A file is named like the variable it stands for, and HAAT_SECRETS tells a part where its files are.
+
+DATABASE_PLACE, READ_DATABASE_PLACE and BROKER_PLACE say where the servers are when they are not compose's own; the
+first two may contain {service}.
 """
 
 import base64
@@ -24,7 +27,9 @@ from chassis.settings import DEMO_SECRET
 
 SERVICES = ("accounts", "catalog", "cart", "orders", "payments")
 PARTS = (*SERVICES, "gateway")
-DATABASES, BROKER, SIMULATOR = "postgres:5432", "rabbitmq:5672", "http://simulator:8090"
+PLACES = {"DATABASE_PLACE": "postgres:5432", "READ_DATABASE_PLACE": "", "BROKER_PLACE": "rabbitmq:5672"}
+SIMULATOR = "http://simulator:8090"
+READS_FROM_A_REPLICA = "catalog"
 GIVEN_BY_RAZORPAY = (
     "PAYMENTS_RAZORPAY_KEY_ID",
     "PAYMENTS_RAZORPAY_KEY_SECRET",
@@ -96,7 +101,8 @@ def gathered(given: Mapping[str, str], demo: Mapping[str, str]) -> Values:
     if marked and given.get("HAAT_ENV") == "production":
         raise DemoSecretsRefused(f"Made for the demo, and so refused in production: {', '.join(marked)}.")
     env = given.get("HAAT_ENV") or ("demo" if marked else "production")
-    return {**found, **{name: given[name] for name in NOT_NEEDED if given.get(name)}, "HAAT_ENV": env}
+    places = {name: given.get(name) or ours for name, ours in PLACES.items()}
+    return {**found, **{name: given[name] for name in NOT_NEEDED if given.get(name)}, **places, "HAAT_ENV": env}
 
 
 def folders(values: Values, *, definitions: dict[str, Any], simulator_page: str) -> dict[str, Values]:
@@ -127,14 +133,21 @@ def _of_part(name: str, values: Values, public_keys: str) -> Values:
     prefix = name.upper()
     of_all = {
         "HAAT_ENV": values["HAAT_ENV"],
-        f"{prefix}_AMQP_URL": _url("amqp", name, values[f"{prefix}_AMQP_PASSWORD"], f"{BROKER}/"),
+        f"{prefix}_AMQP_URL": _url("amqp", name, values[f"{prefix}_AMQP_PASSWORD"], f"{values['BROKER_PLACE']}/"),
         f"{prefix}_SERVICE_KEY": values[f"{prefix}_SERVICE_KEY"],
         f"{prefix}_SERVICE_KEYS": public_keys,
     }
     if name not in SERVICES:
         return of_all
-    database = _url("postgresql", name, values[f"{prefix}_DATABASE_PASSWORD"], f"{DATABASES}/{name}")
-    return {**of_all, f"{prefix}_DATABASE_URL": database}
+    places = {"DATABASE_URL": values["DATABASE_PLACE"]}
+    if name == READS_FROM_A_REPLICA and values["READ_DATABASE_PLACE"]:
+        places["READ_DATABASE_URL"] = values["READ_DATABASE_PLACE"]
+    password = values[f"{prefix}_DATABASE_PASSWORD"]
+    urls = {
+        f"{prefix}_{variable}": _url("postgresql", name, password, f"{place.format(service=name)}/{name}")
+        for variable, place in places.items()
+    }
+    return {**of_all, **urls}
 
 
 def _url(scheme: str, user: str, password: str, place: str) -> str:

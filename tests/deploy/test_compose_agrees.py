@@ -72,10 +72,10 @@ def test_a_part_is_told_what_it_needs_and_nothing_that_it_does_not_read(
 ) -> None:
     told = {*compose.environment(part.name), *files_of(handed / part.name)}
     assert set(part.variables()) <= told, "the stack tells it more"
-    assert told <= _read_by(SETTINGS[part.name]) | {"HAAT_SECRETS"}, "nobody reads that"
+    assert told <= read_by(SETTINGS[part.name]) | {"HAAT_SECRETS"}, "nobody reads that"
 
 
-def _read_by(settings: type[ServiceSettings]) -> set[str]:
+def read_by(settings: type[ServiceSettings]) -> set[str]:
     prefix = settings.model_config["env_prefix"]
     read = set()
     for name, field in settings.model_fields.items():
