@@ -40,10 +40,10 @@ _RECORD = """
 INSERT INTO job_runs AS run (
     job, ran_at, seconds, error, succeeded_at, repaired_at, found, repaired, unresolved, found_total, repaired_total
 )
-VALUES (
-    $1, clock_timestamp(), $2, $3, CASE WHEN $3::text IS NULL THEN clock_timestamp() END,
-    CASE WHEN $5::bigint > 0 THEN clock_timestamp() END, $4, $5, $6, $4, $5
-)
+SELECT
+    $1, now, $2, $3::text, CASE WHEN $3::text IS NULL THEN now END, CASE WHEN $5::bigint > 0 THEN now END,
+    $4::bigint, $5::bigint, $6::bigint, $4::bigint, $5::bigint
+FROM clock_timestamp() AS now
 ON CONFLICT (job) DO UPDATE SET
     ran_at = excluded.ran_at, seconds = excluded.seconds, error = excluded.error,
     succeeded_at = coalesce(excluded.succeeded_at, run.succeeded_at),
