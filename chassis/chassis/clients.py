@@ -17,6 +17,7 @@ import msgspec
 from starlette.types import ASGIApp, Message
 from yarl import URL
 
+from chassis import tracing
 from chassis.auth import ServiceIdentity
 from chassis.crash_points import crash_point
 from chassis.problems import Unavailable
@@ -353,6 +354,12 @@ class InternalClient:
 
         Raises UpstreamUnavailable when there is no answer, or a 5xx twice.
         """
+        with tracing.start(f"{method} {self._target}", "client", server__address=self._target) as span:
+            reply = await self._reply(method, path, json=json, idempotent=idempotent, timeout=timeout)
+            span.note(http__request__method=method, http__response__status_code=reply.status)
+        return reply
+
+    async def _reply(self, method: str, path: str, *, json: Any, idempotent: bool, timeout: float) -> Reply:
         for attempt in (1, 2):
             if self._breaker.is_open:
                 break

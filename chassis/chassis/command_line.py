@@ -18,6 +18,7 @@ from chassis.runner import Listener, run
 from chassis.service import Build, Service
 from chassis.settings import REFUSED, Role, ServiceSettings, SettingsRefused, read_settings
 from chassis.telemetry import configure_logging, get_logger
+from chassis.tracing import configure_tracing
 
 Command = Callable[[Any], Awaitable[object]]
 _Settings = TypeVar("_Settings", bound=ServiceSettings)
@@ -49,6 +50,7 @@ def main(
         document = msgspec.json.encode(service.fastapi.openapi())
         sys.stdout.write(msgspec.json.format(document, indent=2).decode() + "\n")
     else:
+        configure_tracing(settings.otlp_endpoint)
         _serve(settings, build, bus)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from sqlalchemy import Column, DateTime, Index, MetaData, Table, Text, Uuid, text
 
-from chassis import telemetry
+from chassis import telemetry, tracing
 from chassis.events import Bus, Envelope, NotYet, Poison, Reader, Subscription, Unavailable
 from chassis.jobs import Job, JobOutcome
 from chassis.plain_sql import driver_connection
@@ -87,6 +87,10 @@ class Inbox:
         telemetry.correlation_id.set(envelope.correlationid)
         telemetry.causation_id.set(str(envelope.id))
         telemetry.traceparent.set(envelope.traceparent or "")
+        with tracing.processing(envelope, attempt):
+            await self._handle(envelope, subscription, reader, attempt=attempt)
+
+    async def _handle(self, envelope: Envelope, subscription: Subscription, reader: Reader, *, attempt: int) -> None:
         try:
             async with self._turns:
                 applied = await self._apply_despite_contention(envelope, subscription, reader)

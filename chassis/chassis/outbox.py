@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chassis import telemetry
+from chassis import telemetry, tracing
 from chassis.crash_points import crash_point
 from chassis.events import Bus, Envelope, Event, Message, PublishFailed, Unroutable
 from chassis.ids import new_id
@@ -259,7 +259,8 @@ class Relay:
             try:
                 async with self._slots:
                     crash_point("publish.before")
-                    await self._bus.publish(message)
+                    with tracing.publishing(message):
+                        await self._bus.publish(message)
                     crash_point("publish.after")
             except Unroutable as refusal:
                 self._refused.labels(row["type"]).inc()

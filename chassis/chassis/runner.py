@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from chassis.telemetry import get_logger
+from chassis.tracing import stop_tracing
 
 
 class Component(Protocol):
@@ -102,6 +103,7 @@ async def run(
         await serve(listeners, stopping, on_ready=on_ready)
     finally:
         await component.stop()
+        stop_tracing()
 
 
 async def serve(

@@ -31,10 +31,11 @@ from chassis.locks import LockConnection
 from chassis.migrations import is_migrated
 from chassis.outbox import OUTBOX_CLEANUP, Relay
 from chassis.problems import Problem
+from chassis.request_telemetry import RequestTelemetry
 from chassis.routes import caller_from_token
 from chassis.settings import Role, ServiceSettings
 from chassis.status import status_router
-from chassis.telemetry import Metrics, RequestTelemetry, get_logger, release, service_name
+from chassis.telemetry import Metrics, get_logger, release, service_name
 
 Figures = Callable[[Metrics], Mapping[type[Event], Callable[[Any], None]]]
 """Makes a service's business counters; what it returns is called with each event of that type that was committed."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import msgspec
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 DEMO_SECRET = "haat-demo-"  # noqa: S105 - the mark of such secrets, not one of them
@@ -63,6 +63,9 @@ class ServiceSettings(BaseSettings):
     """Where /livez, /readyz and /metrics are served; never the public port."""
     role: Role = Role.ALL
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    otlp_endpoint: str = Field("", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT", "otlp_endpoint"))
+    """A collector of traces, as http://host:4318; one variable for all services, and no tracing without it."""
 
     db_pool_size: int = 5
     db_max_overflow: int = 5

@@ -3,9 +3,8 @@
 import logging
 import re
 import sys
-import time
 import traceback
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -22,9 +21,6 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.exposition import generate_latest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from chassis.ids import new_id
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 correlation_id: ContextVar[str] = ContextVar("correlation_id", default="")
@@ -39,7 +35,6 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _IDS = (("service", service_name), ("request_id", request_id), ("correlation_id", correlation_id), ("job", job_name))
 _QUOTED_ROW = re.compile("DETAIL:.*")
 """PostgreSQL quotes the row it refuses: e-mail addresses and password hashes, which are no matter for a log."""
-_FOREIGN_ID = re.compile(rb"[\x21-\x7e]{1,64}")
 # The moment at which each series began: twice the series, and nobody asks.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library declares no types for it
 _encode_line = msgspec.json.Encoder(enc_hook=str).encode
@@ -80,6 +75,8 @@ def _line(event: Any, *, level: str, exc_info: Any = None, **fields: Any) -> str
     for name, variable in _IDS:
         if value := variable.get():
             line[name] = value
+    if trace := traceparent.get():
+        line["trace_id"] = trace[3:35]
     line.update(fields)
     if error := _error(exc_info):
         line["exception"] = _QUOTED_ROW.sub("DETAIL: left out", "".join(traceback.format_exception(error)))
@@ -143,59 +140,3 @@ class Metrics:
     def exposition(self) -> bytes:
         """The text that Prometheus reads."""
         return generate_latest(self.registry)
-
-
-class RequestTelemetry:
-    """Gives every request its id, an access-log line and its place in the metrics. Pure ASGI."""
-
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, service: str) -> None:
-        self._app = app
-        self._metrics = metrics
-        self._service = service
-        self._children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
-        self._log = get_logger().bind()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request with its ids in the context."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        rid = _foreign(headers, b"x-request-id") or new_id().hex
-        service_name.set(self._service)
-        request_id.set(rid)
-        correlation_id.set(_foreign(headers, b"x-correlation-id") or rid)
-        traceparent.set(_foreign(headers, b"traceparent"))
-        status = 500
-        started = time.perf_counter()
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", rid.encode())]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_with_id)
-        finally:
-            self._record(scope, status, time.perf_counter() - started)
-
-    def _record(self, scope: Mapping[str, Any], status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
-        key = (scope["method"], route, status)
-        children = self._children.get(key)
-        if children is None:
-            children = self._children[key] = (
-                self._metrics.requests.labels(key[0], route, str(status)),
-                self._metrics.durations.labels(key[0], route),
-            )
-        children[0].inc()
-        children[1].observe(seconds)
-        self._log.info("request", method=key[0], route=route, status=status, ms=round(seconds * 1000, 2))
-
-
-def _foreign(headers: Mapping[bytes, bytes], name: bytes) -> str:
-    """An id that somebody else made, when it is fit for headers and logs."""
-    value = headers.get(name, b"")
-    return value.decode() if _FOREIGN_ID.fullmatch(value) else ""

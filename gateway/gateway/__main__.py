@@ -6,6 +6,7 @@ from chassis.command_line import http_upstreams, settings_or_leave
 from chassis.rabbitmq import RabbitBus
 from chassis.runner import run
 from chassis.telemetry import configure_logging
+from chassis.tracing import configure_tracing
 from gateway.app import Alone, build, listeners
 from gateway.settings import GatewaySettings
 
@@ -14,6 +15,7 @@ def main() -> None:
     """Serve until told to stop."""
     settings = settings_or_leave(GatewaySettings)
     configure_logging(level=settings.log_level)
+    configure_tracing(settings.otlp_endpoint)
     bus = RabbitBus(settings.amqp_url.get_secret_value() if settings.amqp_url else "", name=settings.service)
     upstreams = http_upstreams(settings)
     gateway = build(settings, bus, upstreams)

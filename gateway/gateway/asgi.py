@@ -8,8 +8,10 @@ from starlette.types import Receive, Scope, Send
 
 from chassis.clients import Upstreams
 from chassis.telemetry import request_id, service_name
+from chassis.tracing import Span
 from gateway.access_log import AccessLog
 from gateway.exchange import Exchange
+from gateway.forwarding import continued
 from gateway.headers import AnswerHead
 from gateway.policy import Policy
 from gateway.routes import GATEWAY
@@ -67,6 +69,12 @@ class AsgiShell:
     async def _forward(self, plan: Plan, head: Head, receive: Receive, send: Send, *, started: float) -> None:
         service_name.set(GATEWAY)
         request_id.set(plan.context.request_id)
+        with continued(plan) as span:
+            await self._exchange(plan, head, receive, send, started=started, span=span)
+
+    async def _exchange(
+        self, plan: Plan, head: Head, receive: Receive, send: Send, *, started: float, span: Span
+    ) -> None:
         upstream = self._upstreams[plan.route.service]
         exchange = Exchange(plan, policy=self._policy, upstream=upstream, receive=receive, send=send)
         outcome = None
@@ -77,6 +85,7 @@ class AsgiShell:
                 await _answer(refusal.head, refusal.body, send, keep=exchange.has_read_body)
                 exchange.status, exchange.size = refusal.head.status, len(refusal.body)
         finally:
+            span.tell(plan.method, plan.route.prefix, exchange.status)
             self._access_log.record(
                 plan.context,
                 head,

@@ -2,8 +2,10 @@
 
 import re
 
+from chassis.tracing import OFF, Span, is_on, start
 from gateway.headers import FORWARDED, Headers, cart_cookie
 from gateway.routes import Route
+from gateway.steps import Plan
 
 _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -26,3 +28,19 @@ def forwarded_headers(known: dict[bytes, bytes], route: Route, *, request_id: st
     headers.append((b"x-request-id", request_id.encode()))
     headers.append((b"x-client-address", address.encode("latin-1")))
     return headers
+
+
+def continued(plan: Plan) -> Span:
+    """The span of a request that is forwarded; the service continues the trace below it.
+
+    A trace that nobody began before carries the request's id.
+    """
+    if not is_on():
+        return OFF
+    number = next(number for number, (name, _) in enumerate(plan.headers) if name == b"traceparent")
+    came = plan.headers[number][1].decode()
+    request_id = plan.context.request_id
+    root = request_id if came[3:35] == request_id else ""
+    span = start(plan.method, "server", parent=came, root=root)
+    plan.headers[number] = (b"traceparent", span.traceparent.encode())
+    return span

@@ -11,7 +11,7 @@ MESSAGING_LINES_OF_CODE = 1_800
 OBSERVING_LINES_OF_CODE = 550
 MESSAGING = ("event", "outbox", "inbox", "inprocess", "queue_store", "rabbitmq", "job", "locks", "operations")
 """How the names of the chassis' modules for events begin; what Haat exists for has a budget of its own."""
-OBSERVING = ("telemetry", "tracing", "traces", "status")
+OBSERVING = ("telemetry", "request_telemetry", "tracing", "traces", "status")
 """The same for what operators see."""
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pydantic import AliasChoices
 
 from chassis.inprocess import InProcessBus
 from chassis.settings import ServiceSettings
@@ -54,8 +55,8 @@ def variables_of(part: Part) -> Iterable[str]:
 def variable_of(settings: ServiceSettings, field: str) -> str:
     """The variable that a field is read from."""
     alias = type(settings).model_fields[field].validation_alias
-    if field == "env":
-        return str(alias)
+    if field in ("env", "otlp_endpoint"):
+        return str(alias.choices[0] if isinstance(alias, AliasChoices) else alias)
     return f"{settings.service.upper()}_{field.upper()}"
 
 

@@ -111,6 +111,7 @@ class Premises:
 async def _serve(premises: Premises, shop_class: "type[Shop]", *, doors: Doors, on_ready: Callable[[], None]) -> None:
     from chassis.inprocess import InProcessBus
     from chassis.runner import Listener, run
+    from chassis.tracing import configure_tracing
     from gateway.protocol import GatewayProtocol
 
     await prepare_databases(premises.home, premises.server, names=(*SERVICES, "bus"))
@@ -122,6 +123,7 @@ async def _serve(premises: Premises, shop_class: "type[Shop]", *, doors: Doors, 
         public_url=premises.public_url,
         simulator_url=premises.simulator.url,
     )
+    configure_tracing(shop.gateway.settings.otlp_endpoint)
     await migrate_and_fill(shop)
     await asyncio.to_thread(premises.simulator.wait_ready)
     listeners = [Listener(shop.gateway.app, "127.0.0.1", doors.port, drain=DRAIN, http=GatewayProtocol)]

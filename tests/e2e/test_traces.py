@@ -1,0 +1,114 @@
+"""With a collector set, one purchase is one trace, and nothing that concerns only the shopper is in it."""
+
+import json
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.collector import Collector, Seen, listening_collector
+from tests.patience import eventually
+from tests.shop import Shop
+from tests.shop_process import ShopProcess
+from tests.shopper import HOME, PASSWORD, Document, Shopper
+
+
+@dataclass
+class Purchase:
+    """What was bought, by whom, and what the collector has heard of it."""
+
+    collector: Collector
+    order: Document
+    shopper: Shopper
+    shop: Shop
+
+    @property
+    def trace(self) -> list[Seen]:
+        """The spans of the trace in which the order was placed."""
+        placed = next(span for span in self.collector.spans if span.name == "POST /api/v1/orders")
+        return self.collector.trace(placed.trace_id)
+
+    def has(self, service: str, name: str) -> bool:
+        """Whether such a span is in the order's trace."""
+        return any(span.service == service and span.name.startswith(name) for span in self.trace)
+
+
+WANTED = (
+    ("gateway", "POST /api/v1/orders"),
+    ("orders", "POST /api/v1/orders"),
+    ("orders", "PUT catalog"),
+    ("catalog", "PUT /internal/reservations/{order_id}"),
+    ("orders", "publish order.placed.v1"),
+    ("catalog", "process order.placed.v1"),
+    ("cart", "process order.placed.v1"),
+    ("payments", "process order.placed.v1"),
+)
+"""Who did what: service and the beginning of the span's name."""
+
+
+@pytest.fixture(scope="module")
+async def purchase(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Purchase]:
+    """Something bought in a shop whose collector is set."""
+    if "HAAT_URL" in os.environ:
+        pytest.skip("needs a shop of its own, not the one at HAAT_URL")
+    process = ShopProcess(Path(tmp_path_factory.mktemp("traced")))
+    with listening_collector() as collector:
+        try:
+            process.open(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="200")
+            async with httpx.AsyncClient(timeout=30) as http:
+                shop = Shop(process.gateway, process.simulator, http, process)
+                shopper = await shop.customer()
+                order = await shopper.buy(await shop.new_variant())
+                bought = Purchase(collector, order, shopper, shop)
+
+                async def is_whole() -> bool:
+                    return all(bought.has(*wanted) for wanted in WANTED)
+
+                try:
+                    await eventually(is_whole, what="The whole purchase in one trace", within=30)
+                except AssertionError as error:
+                    missing = [wanted for wanted in WANTED if not bought.has(*wanted)]
+                    raise AssertionError(f"{error}\nmissing: {missing}\nthere: {_told(bought.trace)}") from None
+                yield bought
+            process.close()
+        finally:
+            process.kill()
+
+
+def _told(spans: list[Seen]) -> str:
+    return "\n".join(sorted(f"{span.service}: {span.name}" for span in spans))
+
+
+async def test_one_purchase_is_one_trace_from_the_door_to_the_last_consumer(purchase: Purchase) -> None:
+    roots = [span for span in purchase.trace if not span.parent_id]
+    assert [(span.service, span.name) for span in roots] == [("gateway", "POST /api/v1/orders")]
+    known = {span.span_id for span in purchase.trace}
+    assert [span for span in purchase.trace if span.parent_id and span.parent_id not in known] == []
+
+
+async def test_the_id_that_a_client_is_told_finds_the_trace(purchase: Purchase) -> None:
+    answer = await purchase.shopper.send("GET", f"/api/v1/orders/{purchase.order['id']}")
+
+    async def is_there() -> bool:
+        return bool(purchase.collector.trace(answer.headers["x-request-id"]))
+
+    await eventually(is_there, what="A trace with the request's id")
+
+
+async def test_nothing_personal_and_no_secret_is_in_any_span(purchase: Purchase) -> None:
+    process = purchase.shop.process
+    assert process is not None
+    told = b"".join(purchase.collector.raw)
+    secrets = process.secrets()
+    keys = [key["d"] for key in (*secrets["signing_keys"], *secrets["service_keys"].values())]
+    user = purchase.shopper.session["user"]
+    own = [user["email"], user["full_name"], purchase.shopper.access_token, purchase.shopper.cart_token]
+    ours = [secrets["webhook_secret"], secrets["razorpay_key_secret"], *secrets["database_passwords"].values(), *keys]
+    private = [PASSWORD, *HOME.values(), *own, *ours]
+    assert [value for value in private if value and len(value) > 2 and value.encode() in told] == []
+    for mark in (b"eyJ", b"Bearer", b"SELECT", b"INSERT", b"postgresql://"):
+        assert mark not in told
+    assert json.dumps(HOME["line1"]).encode() not in told
