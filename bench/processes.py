@@ -9,12 +9,13 @@ allowances, as deploy/README.md tells; the load is that of `make bench`: readers
 import argparse
 import asyncio
 import os
-import time
 from dataclasses import dataclass
 from typing import Any
+from urllib.request import urlopen
 
 import msgspec
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 from bench.load import Task, measure
 from embedded.home import Home
@@ -23,63 +24,86 @@ from stack.opening import REPORT
 IDLE = 10.0
 """Seconds of watching a shop without visitors."""
 MIB = 1024 * 1024
-LOAD = ("reading", "adding", "checkout", "checkout with sign-in")
+PHASES = {
+    "reading": ("gateway", "haat_http_requests_total"),
+    "adding": ("gateway", "haat_http_requests_total"),
+    "checkout": ("orders", "haat_orders_placed_total"),
+}
+"""Each load, and the process and counter that tell how much was done."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One process at one moment."""
+class Running:
+    """One process of the stack."""
 
-    resident: float
-    """MiB; in a container of its own nothing of it is shared."""
-    cpu: float
-    """Seconds so far."""
+    name: str
+    pid: int
+    health_url: str
 
+    @property
+    def resident(self) -> float:
+        """MiB now; in a container of its own nothing of it is shared."""
+        resident: int = psutil.Process(self.pid).memory_info().rss
+        return resident / MIB
 
-def sample(pids: dict[str, int]) -> dict[str, Sample]:
-    """Every process now; servers with their children."""
-    return {name: _sample(psutil.Process(pid)) for name, pid in pids.items()}
+    @property
+    def peak(self) -> float:
+        """MiB at its most."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as status:  # noqa: PTH123 - a line at a time
+            (line,) = [line for line in status if line.startswith("VmHWM")]
+        return int(line.split()[1]) / 1024
 
+    @property
+    def cpu(self) -> float:
+        """Milliseconds so far."""
+        times = psutil.Process(self.pid).cpu_times()
+        spent: float = times.user + times.system
+        return spent * 1000
 
-def _sample(process: psutil.Process) -> Sample:
-    times = process.cpu_times()
-    return Sample(resident=process.memory_info().rss / MIB, cpu=times.user + times.system)
-
-
-def peak(pid: int) -> float:
-    """MiB that the process had at its most."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:  # noqa: PTH123 - a line at a time
-        (line,) = [line for line in status if line.startswith("VmHWM")]
-    return int(line.split()[1]) / 1024
+    def counted(self, counter: str) -> float:
+        """What one of its counters says, over all labels."""
+        with urlopen(self.health_url.replace("/readyz", "/metrics"), timeout=10) as answer:  # noqa: S310 - our own address
+            families = text_string_to_metric_families(answer.read().decode())
+            samples = [sample for family in families for sample in family.samples]
+        return sum(sample.value for sample in samples if sample.name == counter)
 
 
 async def run(document: dict[str, Any], *, scale: float) -> str:
-    """The table, in Markdown."""
-    pids = {part["name"]: part["pid"] for part in document["parts"] if "health_url" in part}
-    before = sample(pids)
+    """Two tables, in Markdown."""
+    parts = [part for part in document["parts"] if part["name"] != "simulator"]
+    running = [Running(part["name"], part["pid"], part["health_url"]) for part in parts if "health_url" in part]
+    before = {each.name: each.cpu for each in running}
     await asyncio.sleep(IDLE)
-    idle = sample(pids)
-    began, answered = time.perf_counter(), sample(pids)
-    for what in LOAD:
-        task = Task(
-            what=what, base_url=document["gateway"], simulator=document["simulator"], pid=os.getpid(), scale=scale
-        )
-        await measure(task)
-    seconds, loaded = time.perf_counter() - began, sample(pids)
-    lines = [
-        f"Load of {seconds:.0f} s.",
-        "",
-        "| process | idle MiB | loaded MiB | peak MiB | idle, ms CPU per s | loaded, ms CPU per s |",
-        "|---|---:|---:|---:|---:|---:|",
+    resting = {each.name: (each.cpu - before[each.name]) / IDLE for each in running}
+    idle = {each.name: each.resident for each in running}
+    costs = {what: await _cost(what, running, document, scale=scale) for what in PHASES}
+    memory = [
+        f"| {each.name} | {idle[each.name]:.0f} | {each.resident:.0f} | {each.peak:.0f} | {resting[each.name]:.0f} |"
+        for each in running
     ]
-    for name, pid in pids.items():
-        resting = (idle[name].cpu - before[name].cpu) / IDLE * 1000
-        working = (loaded[name].cpu - answered[name].cpu) / seconds * 1000
-        lines.append(
-            f"| {name} | {idle[name].resident:.0f} | {loaded[name].resident:.0f} | {peak(pid):.0f} "
-            f"| {resting:.0f} | {working:.0f} |"
-        )
-    return "\n".join(lines)
+    cpu = [f"| {each.name} | {' | '.join(f'{costs[what][each.name]:.2f}' for what in PHASES)} |" for each in running]
+    return "\n".join(
+        [
+            "| process | idle MiB | loaded MiB | peak MiB | idle, ms CPU per s |",
+            "|---|---:|---:|---:|---:|",
+            *memory,
+            "",
+            "| process | ms CPU per catalogue request | per thing put into a cart | per order, from cart to paid |",
+            "|---|---:|---:|---:|",
+            *cpu,
+        ]
+    )
+
+
+async def _cost(what: str, running: list[Running], document: dict[str, Any], *, scale: float) -> dict[str, float]:
+    """Milliseconds of each process for one of what is done."""
+    name, counter = PHASES[what]
+    (counting,) = [each for each in running if each.name == name]
+    done, before = counting.counted(counter), {each.name: each.cpu for each in running}
+    task = Task(what=what, base_url=document["gateway"], simulator=document["simulator"], pid=os.getpid(), scale=scale)
+    await measure(task)
+    done = counting.counted(counter) - done
+    return {each.name: (each.cpu - before[each.name]) / done for each in running}
 
 
 def main() -> None:

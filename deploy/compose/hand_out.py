@@ -35,7 +35,10 @@ GIVEN_BY_RAZORPAY = (
     "PAYMENTS_RAZORPAY_KEY_SECRET",
     "PAYMENTS_RAZORPAY_WEBHOOK_SECRET",
 )
-NOT_NEEDED = ("PAYMENTS_RAZORPAY_PREVIOUS_WEBHOOK_SECRET", "PAYMENTS_RAZORPAY_ACCOUNT_ID")
+OTHER_KEYS = tuple(f"{name.upper()}_OTHER_SERVICE_KEY" for name in PARTS)
+"""While a part's key changes, the others know two of it: the one it signs with, and the next or the last one."""
+OF_PAYMENTS = ("PAYMENTS_RAZORPAY_PREVIOUS_WEBHOOK_SECRET", "PAYMENTS_RAZORPAY_ACCOUNT_ID")
+NOT_NEEDED = (*OF_PAYMENTS, *OTHER_KEYS)
 READERS = {"postgres": 999, "rabbitmq": 999}
 """User ids in the images of others; ours run as OUR_READER."""
 OUR_READER = 10001
@@ -107,10 +110,11 @@ def gathered(given: Mapping[str, str], demo: Mapping[str, str]) -> Values:
 
 def folders(values: Values, *, definitions: dict[str, Any], simulator_page: str) -> dict[str, Values]:
     """What lies in the folder of each part."""
-    public_keys = jwks(json.loads(values[f"{name.upper()}_SERVICE_KEY"]) for name in PARTS).decode()
+    keys = (*(f"{name.upper()}_SERVICE_KEY" for name in PARTS), *(name for name in OTHER_KEYS if name in values))
+    public_keys = jwks(json.loads(values[name]) for name in keys).decode()
     handed = {name: _of_part(name, values, public_keys) for name in PARTS}
     handed["accounts"] |= {name: values[name] for name in ("ACCOUNTS_SIGNING_KEYS", "ACCOUNTS_REFRESH_KEY")}
-    handed["payments"] |= {name: values[name] for name in (*GIVEN_BY_RAZORPAY, *NOT_NEEDED) if name in values}
+    handed["payments"] |= {name: values[name] for name in (*GIVEN_BY_RAZORPAY, *OF_PAYMENTS) if name in values}
     if values["HAAT_ENV"] == "demo":
         handed["payments"] |= {
             "PAYMENTS_RAZORPAY_BASE_URL": SIMULATOR,

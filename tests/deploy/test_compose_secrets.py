@@ -47,6 +47,7 @@ def test_a_shop_of_ones_own_opens_in_production(folder: Path, fresh: dict[str, s
 def test_what_is_invented_is_all_that_compose_asks_for_but_razorpays(fresh: dict[str, str]) -> None:
     asked = {name for name, value in ComposeFile.read().environment("secrets").items() if value is None}
     optional = {"HAAT_ENV", "PAYMENTS_RAZORPAY_PREVIOUS_WEBHOOK_SECRET", "PAYMENTS_RAZORPAY_ACCOUNT_ID"}
+    optional |= {f"{part.prefix}OTHER_SERVICE_KEY" for part in PARTS}
     assert asked - optional == {*fresh, *RAZORPAY}
 
 
@@ -121,6 +122,21 @@ def test_services_know_each_others_public_keys_and_no_private_one(folder: Path, 
     assert [key["kid"].partition(".")[0] for key in known] == NAMES
     assert json.loads(jwks([own]))["keys"][0] in known
     assert not any("d" in key for key in known)
+
+
+def test_while_a_key_changes_the_others_know_both_and_only_its_owner_has_the_private_one(
+    folder: Path, fresh: dict[str, str]
+) -> None:
+    """Next one published, the two swapped, last one gone: at each step what is signed can be verified everywhere."""
+    last, coming = json.loads(fresh["ORDERS_SERVICE_KEY"]), generate_key("orders.coming")
+    steps = [(last, coming), (coming, last)]
+    for signing, other in steps:
+        rotating = {"ORDERS_SERVICE_KEY": json.dumps(signing), "ORDERS_OTHER_SERVICE_KEY": json.dumps(other)}
+        assert hand_out(folder, **{**fresh, **RAZORPAY, **rotating}).returncode == 0
+        known = {key["kid"] for key in json.loads(files_of(folder / "catalog")["CATALOG_SERVICE_KEYS"])["keys"]}
+        assert {last["kid"], coming["kid"]} <= known
+        assert kid_of(files_of(folder / "orders")["ORDERS_SERVICE_KEY"]) == signing["kid"]
+        assert not any(other["d"] in value for part in NAMES for value in files_of(folder / part).values())
 
 
 def test_the_broker_gets_hashes_of_the_passwords_that_are_in_the_addresses(folder: Path, fresh: dict[str, str]) -> None:
