@@ -4,8 +4,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chassis.clients import Upstream, UpstreamFailure, UpstreamRequest, UpstreamResponse, UpstreamUnreachable
+from chassis.clients import FAREWELL, Upstream, UpstreamFailure, UpstreamRequest, UpstreamResponse, UpstreamUnreachable
 
+LEAVING = 5.0
+"""Seconds for which a process that said farewell is passed over: by then it is gone, or back."""
 REST = 1.0
 """Seconds for which a process that did not answer is passed over; doubled with each further failure."""
 LONGEST_REST = 15.0
@@ -60,4 +62,6 @@ class BalancedUpstream:
             place.failures = min(place.failures + 1, 10)
             raise
         place.failures, place.rests_until = 0, 0.0
+        if FAREWELL in response.headers:
+            place.rests_until = self._clock() + LEAVING
         return response

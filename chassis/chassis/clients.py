@@ -25,11 +25,15 @@ from chassis.telemetry import correlation_id, get_logger, request_id, traceparen
 
 CONNECT_TIMEOUT = 1.0
 READ_TIMEOUT = 3.0
-KEEP_ALIVE = 10.0
-"""Seconds an idle connection is kept: fewer than the listeners' 15, so that none is used while it is being closed."""
+KEEP_ALIVE = 4.0
+"""Seconds an idle connection is kept: fewer than the listeners' 15 and than the grace of a process that ends (5), so
+that none is used while it is being closed."""
 RENEW_EVERY = 500
 """Requests after which one ends its connection. Where one name stands for several processes, a connection stays with
 the process it was given, so one that joined later would never be asked."""
+
+FAREWELL = (b"connection", b"close")
+"""The header of an answer after which a connection ends: so a process that is about to end says farewell."""
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -68,7 +68,7 @@ def _serve(settings: ServiceSettings, build: Build, bus: Bus) -> None:
 
     upstreams = http_upstreams(settings)
     service = build(settings, bus, upstreams)
-    uvloop.run(run(Alone(service, bus, upstreams), listeners(service)))
+    uvloop.run(run(Alone(service, bus, upstreams), listeners(service), grace=settings.drain_grace))
 
 
 async def _awaited(command: Awaitable[object]) -> None:
@@ -91,6 +91,10 @@ class Alone:
         if self._service.works:
             await self._bus.start()
         await self._service.start()
+
+    def retire(self) -> None:
+        """Not ready any more."""
+        self._service.retire()
 
     async def stop(self) -> None:
         """The other way round."""
@@ -116,7 +120,7 @@ def _http_upstream(urls: Sequence[str]) -> Upstream:
 def listeners(service: Service) -> list[Listener]:
     """The management port, and for processes that answer requests the public one."""
     settings = service.settings
-    management = Listener(service.management, settings.host, settings.management_port, drain=1)
+    management = Listener(service.management, settings.host, settings.management_port, drain=1, is_management=True)
     if settings.role is Role.WORKER:
         return [management]
     return [Listener(service.app, settings.host, settings.port, drain=settings.drain_timeout), management]

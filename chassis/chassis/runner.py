@@ -1,4 +1,10 @@
-"""One owner for signals: starts a component, serves its listeners, and on SIGTERM or SIGINT drains in order.
+"""One owner for signals: starts a component, serves its listeners, and on SIGTERM or SIGINT takes leave in order.
+
+not ready → still answering, each answer ending its connection → no new connections, what is under way is finished →
+the management port closes → the component stops
+
+Whoever balances needs a moment to see that this process is not ready, and kept connections need one to end by
+themselves: that is the grace. SIGINT, or a second SIGTERM, skips it, since then nobody will come or somebody waits.
 
 uvicorn's own signal handling is switched off. It raises the signal again after `serve()` and would skip whatever
 comes after it, such as handing unacknowledged messages back and closing connections.
@@ -9,14 +15,29 @@ import contextlib
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from chassis.clients import FAREWELL
 from chassis.telemetry import get_logger
 from chassis.tracing import stop_tracing
+
+
+@dataclass(slots=True)
+class Leave:
+    """That this process is to end, and whether it is in a hurry."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    hurried: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def ask(self, number: signal.Signals) -> None:
+        """A signal has come."""
+        if number is signal.SIGINT or self.asked.is_set():
+            self.hurried.set()
+        self.asked.set()
 
 
 class Component(Protocol):
@@ -24,6 +45,10 @@ class Component(Protocol):
 
     async def start(self) -> None:
         """Become ready to work."""
+        ...
+
+    def retire(self) -> None:
+        """Say from now on that no more work should come; what comes is still done."""
         ...
 
     async def stop(self) -> None:
@@ -43,6 +68,8 @@ class Listener:
     http: Any = "httptools"
     """uvicorn's protocol name, or a subclass of its httptools protocol."""
     keep_alive: int = 15
+    is_management: bool = False
+    """Answers to the end: operators watch the others close."""
     bound: socket.socket | None = None
     """A socket that is already bound, when the caller wanted to know early that it can be."""
 
@@ -58,6 +85,15 @@ class Server(uvicorn.Server):
         """Listen."""
         await super().startup(sockets)
         self.listening.set()
+
+    def say_farewell(self) -> None:
+        """From now on every answer ends its connection, so that the next request finds another process."""
+        self.config.encoded_headers = [*self.config.encoded_headers, FAREWELL]
+        self.server_state.default_headers = [*self.server_state.default_headers, FAREWELL]
+        for connection in self.server_state.connections:
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and not cycle.response_complete:
+                cycle.keep_alive = False
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -88,26 +124,38 @@ def server_for(listener: Listener) -> Server:
 
 
 async def run(
-    component: Component, listeners: Sequence[Listener], *, on_ready: Callable[[], None] | None = None
+    component: Component,
+    listeners: Sequence[Listener],
+    *,
+    grace: float = 0.0,
+    on_ready: Callable[[], None] | None = None,
 ) -> None:
-    """Start, serve until told to stop, drain the listeners, then stop the component.
+    """Start, serve until told to stop, take leave within `grace` seconds and the drain, then stop the component.
 
     Raises OSError when an address is taken, and what `start` raises.
     """
-    stopping = asyncio.Event()
+    leave = Leave()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, leave.ask, number)
     try:
         await component.start()
-        await serve(listeners, stopping, on_ready=on_ready)
+        await serve(
+            listeners, leave.asked, retire=component.retire, grace=grace, hurried=leave.hurried, on_ready=on_ready
+        )
     finally:
         await component.stop()
         stop_tracing()
 
 
 async def serve(
-    listeners: Sequence[Listener], stopping: asyncio.Event, *, on_ready: Callable[[], None] | None = None
+    listeners: Sequence[Listener],
+    stopping: asyncio.Event,
+    *,
+    retire: Callable[[], None] | None = None,
+    grace: float = 0.0,
+    hurried: asyncio.Event | None = None,
+    on_ready: Callable[[], None] | None = None,
 ) -> None:
     """Serve until `stopping` is set or a listener ends by itself, then drain."""
     servers = [server_for(listener) for listener in listeners]
@@ -121,15 +169,36 @@ async def serve(
             on_ready()
         await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        get_logger().info("draining")
-        for server in servers:
-            server.should_exit = True
         waiting.cancel()
         listening.cancel()
-        # All of them drain, also when one has failed.
-        await asyncio.wait(tasks)
+        if retire is not None:
+            retire()
+        public = [row for row in zip(listeners, servers, tasks, strict=True) if not row[0].is_management]
+        if stopping.is_set():
+            await _say_farewell([server for _, server, _ in public], grace, hurried or asyncio.Event())
+        get_logger().info("draining")
+        await _drain(public)
+        await _drain([row for row in zip(listeners, servers, tasks, strict=True) if row[0].is_management])
     for task in tasks:
         task.result()
+
+
+async def _say_farewell(servers: Sequence[Server], grace: float, hurried: asyncio.Event) -> None:
+    for server in servers:
+        server.say_farewell()
+    if servers and grace > 0:
+        get_logger().info("leaving", grace=grace)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await hurried.wait()
+
+
+async def _drain(rows: Sequence[tuple[Listener, Server, asyncio.Task[None]]]) -> None:
+    """All of them, also when one has failed."""
+    for _, server, _ in rows:
+        server.should_exit = True
+    if rows:
+        await asyncio.wait([task for _, _, task in rows])
 
 
 async def _serve(server: Server, listener: Listener) -> None:

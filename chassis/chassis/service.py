@@ -157,6 +157,10 @@ class Service:
             await self.jobs.start()
         get_logger().info("started", service=self.name, role=self.settings.role)
 
+    def retire(self) -> None:
+        """Tell whoever balances that this process is about to end."""
+        self._draining = True
+
     async def stop(self) -> None:
         """Stop taking work, finish what is under way, close what is open."""
         self._draining = True

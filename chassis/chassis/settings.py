@@ -74,6 +74,9 @@ class ServiceSettings(BaseSettings):
     """Seconds after which PostgreSQL gives up on a statement."""
     lock_timeout: float = 5.0
     """Seconds a statement waits for a lock."""
+    drain_grace: float = 5.0
+    """Seconds after SIGTERM in which a process that is no longer ready still answers: as long as whoever balances
+    takes to see it, and longer than kept connections rest unused."""
     drain_timeout: float = 20.0
     """Seconds that requests and messages under way get at shutdown."""
     max_body: int = 64 * 1024

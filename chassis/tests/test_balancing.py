@@ -5,8 +5,15 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chassis.balancing import REST, BalancedUpstream
-from chassis.clients import UpstreamBroken, UpstreamFailure, UpstreamRequest, UpstreamResponse, UpstreamUnreachable
+from chassis.balancing import LEAVING, REST, BalancedUpstream
+from chassis.clients import (
+    FAREWELL,
+    UpstreamBroken,
+    UpstreamFailure,
+    UpstreamRequest,
+    UpstreamResponse,
+    UpstreamUnreachable,
+)
 
 
 @dataclass
@@ -15,6 +22,7 @@ class Process:
 
     name: str
     failure: UpstreamFailure | None = None
+    is_leaving: bool = False
     asked: int = 0
 
     async def send(self, _request: UpstreamRequest) -> UpstreamResponse:
@@ -28,7 +36,7 @@ class Process:
         async def close() -> None:
             return
 
-        return UpstreamResponse(200, [], body(), close)
+        return UpstreamResponse(200, [FAREWELL] if self.is_leaving else [], body(), close)
 
     async def close(self) -> None:
         return
@@ -90,3 +98,13 @@ async def test_when_all_are_gone_each_is_still_asked(replicas: Replicas) -> None
         with pytest.raises(UpstreamUnreachable):
             await replicas.ask()
     assert replicas.first.asked == replicas.second.asked == 3
+
+
+async def test_one_that_said_farewell_gets_no_more_until_it_is_back(replicas: Replicas) -> None:
+    replicas.first.is_leaving = True
+    assert [await replicas.ask() for _ in range(6)].count("first") == 1
+    replicas.second.failure = UpstreamUnreachable("refused")
+    assert await replicas.ask() == "first", "rather than nobody"
+    replicas.first.is_leaving, replicas.second.failure = False, None
+    replicas.now += LEAVING
+    assert {await replicas.ask() for _ in range(2)} == {"first", "second"}

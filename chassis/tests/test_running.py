@@ -10,6 +10,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+import psutil
 import pytest
 from toy.app import ToySettings, build
 
@@ -128,7 +129,9 @@ async def is_answered(url: str) -> bool:
 
 
 @asynccontextmanager
-async def process(toy: Harness, keys: Keys) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
+async def process(
+    toy: Harness, keys: Keys, *, grace: float = 0
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
     """The toy as a process of its own, on the database of the harness."""
     port, management = ports.free_port(), ports.free_port()
     variables = {
@@ -139,6 +142,7 @@ async def process(toy: Harness, keys: Keys) -> AsyncIterator[tuple[asyncio.subpr
         "TOY_ROLE": "web",
         "TOY_PORT": str(port),
         "TOY_MANAGEMENT_PORT": str(management),
+        "TOY_DRAIN_GRACE": str(grace),
     }
     running = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "toy", env=variables, stderr=asyncio.subprocess.PIPE
@@ -175,3 +179,29 @@ async def test_a_stop_lets_the_request_under_way_finish(toy: Harness, keys: Keys
     await locked.close()
     assert running.returncode == 0
     assert b'"level":"error"' not in logged
+
+
+async def is_ready_to(running: asyncio.subprocess.Process) -> httpx.Response:
+    """What its management port says."""
+    port = psutil.Process(running.pid).environ()["TOY_MANAGEMENT_PORT"]
+    async with httpx.AsyncClient() as operator:
+        return await operator.get(f"http://127.0.0.1:{port}/readyz")
+
+
+async def test_a_process_that_ends_is_not_ready_first_and_says_farewell_with_each_answer(
+    toy: Harness, keys: Keys
+) -> None:
+    async with process(toy, keys, grace=30) as (running, client):
+        while not (await is_ready_to(running)).is_success:  # noqa: ASYNC110 - it tells when asked
+            await asyncio.sleep(0.05)
+        assert "connection" not in (await client.get(THINGS)).headers
+        running.terminate()
+        while (await is_ready_to(running)).is_success:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+        for _ in range(3):
+            answer = await client.get(THINGS)
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        running.terminate()  # whoever asks twice does not wait for the grace
+        async with asyncio.timeout(15):
+            await running.wait()
+    assert running.returncode == 0

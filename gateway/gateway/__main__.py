@@ -19,7 +19,7 @@ def main() -> None:
     bus = RabbitBus(settings.amqp_url.get_secret_value() if settings.amqp_url else "", name=settings.service)
     upstreams = http_upstreams(settings)
     gateway = build(settings, bus, upstreams)
-    uvloop.run(run(Alone(gateway, bus, upstreams), listeners(gateway)))
+    uvloop.run(run(Alone(gateway, bus, upstreams), listeners(gateway), grace=settings.drain_grace))
 
 
 main()

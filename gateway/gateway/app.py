@@ -80,6 +80,10 @@ class Gateway:
         """Learn the keys and the ended sessions; requests with tokens are refused until both are known."""
         await self.feed.start()
 
+    def retire(self) -> None:
+        """Tell whoever balances that this process is about to end."""
+        self._draining = True
+
     async def stop(self) -> None:
         """Stop learning. Bus and upstreams belong to whoever handed them in."""
         self._draining = True
@@ -133,6 +137,10 @@ class Alone:
         await self._bus.start()
         await self._gateway.start()
 
+    def retire(self) -> None:
+        """Not ready any more."""
+        self._gateway.retire()
+
     async def stop(self) -> None:
         """The other way round."""
         await self._gateway.stop()
@@ -158,7 +166,7 @@ def listeners(gateway: Gateway) -> list[Listener]:
             http=GatewayProtocol.with_timeouts(head=settings.head_timeout, write=settings.write_timeout),
             keep_alive=int(settings.idle_timeout),
         ),
-        Listener(gateway.management, settings.host, settings.management_port, drain=1),
+        Listener(gateway.management, settings.host, settings.management_port, drain=1, is_management=True),
     ]
 
 

@@ -136,6 +136,12 @@ class Shop:
                 while not all(self.gateway.readiness().values()):  # noqa: ASYNC110 - it has several conditions
                     await asyncio.sleep(0.01)
 
+    def retire(self) -> None:
+        """Not ready any more."""
+        self.gateway.retire()
+        for service in self.services.values():
+            service.retire()
+
     async def stop(self) -> None:
         """The other way round."""
         await self.gateway.stop()
