@@ -75,27 +75,30 @@ def test_a_part_finds_its_neighbours_and_is_told_what_it_reads_and_nothing_else(
 
 @pytest.mark.parametrize("part", PARTS, ids=NAMES)
 def test_a_process_of_production_starts_on_what_it_is_told(
-    production: Rendered, part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    production: Rendered, secrets_of_production: Path, part: Part, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secrets = of_production(tmp_path, part)
     for name, workload in deployments(production).items():
         if workload.part != part.name:
             continue
         (app,) = workload.pod["containers"]
-        settings = load(part, workload.environment(app, production.config), secrets, monkeypatch)
+        settings = load(
+            part, workload.environment(app, production.config), secrets_of_production / part.name, monkeypatch
+        )
         assert settings.env == "production"
         assert settings.host == "0.0.0.0"
         roles = {"web": "web", "worker": "worker"}
         assert settings.role == ("all" if part is GATEWAY else roles[name.rpartition("-")[2]])
 
 
-def of_production(folder: Path, part: Part) -> Path:
-    """The secrets of a part as deploy/k8s/secrets.sh makes them, in a folder."""
+@pytest.fixture(scope="module")
+def secrets_of_production(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What deploy/k8s/secrets.sh makes, as a folder for each part."""
+    folder: Path = tmp_path_factory.mktemp("secrets")
     lines = [line.partition("=") for line in hand_out(folder, "invent").stdout.splitlines()]
     fresh = {name: value.strip("'") for name, _, value in lines}
     done = hand_out(folder, **fresh, **RAZORPAY, HAAT_ENV="production")
     assert done.returncode == 0, done.stderr
-    return folder / part.name
+    return folder
 
 
 def load(part: Part, environment: dict[str, str], secrets: Path, monkeypatch: pytest.MonkeyPatch) -> ServiceSettings:
