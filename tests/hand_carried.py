@@ -6,18 +6,22 @@ twice, or at the same moment as something else, and what an unlucky day brings a
 """
 
 import asyncio
+import hashlib
+import hmac
 import random
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from chassis.clients import UpstreamRequest, UpstreamResponse, UpstreamUnreachable
 from chassis.events import Envelope, NotYet
 from chassis.ids import new_id
 from chassis.testing import Harness, Keys
+from embedded.shop import LateUpstream
 from razorpay_simulator.testing import ReceivedWebhook, SimulatorProcess, WebhookReceiver
 from tests.books import Books, opened_books
 from tests.invariants import violations
@@ -26,7 +30,17 @@ from tests.shopper import API, Document, Shopper, expect
 
 AT_WORK = ("catalog", "cart", "orders", "payments")
 
-WEBHOOK_EVENTS = ("payment.authorized", "payment.captured", "payment.failed", "refund.processed", "refund.failed")
+
+class Neighbour(LateUpstream):
+    """A service as the others reach it, which a test may take off the network."""
+
+    is_away = False
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Call the service, if it is there."""
+        if self.is_away:
+            raise UpstreamUnreachable("told to be away")
+        return await super().send(request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +61,8 @@ class HandCarriedShop(Shop):
     """The shop, over HTTP as always; and its post."""
 
     services: dict[str, Harness] = field(default_factory=dict)
+    neighbours: Mapping[str, Neighbour] = field(default_factory=dict)
+    """The same, as they reach each other."""
     provider: SimulatorProcess = field(kw_only=True)
     receiver: WebhookReceiver = field(kw_only=True)
     keys: Keys = field(kw_only=True)
@@ -71,6 +87,15 @@ class HandCarriedShop(Shop):
         person.access_token = self.keys.access_token(role=role, user_id=user_id)
         person.session = {"user": {"id": str(user_id)}}
         return person
+
+    @contextmanager
+    def away(self, name: str) -> Iterator[None]:
+        """Nobody reaches this service meanwhile."""
+        self.neighbours[name].is_away = True
+        try:
+            yield
+        finally:
+            self.neighbours[name].is_away = False
 
     async def collect(self) -> None:
         """Take what was published out of the outboxes: a letter for each consumer."""
@@ -103,11 +128,20 @@ class HandCarriedShop(Shop):
         self.letters.remove(found)
         return found
 
-    async def carry(self, order: Document | None = None, *, dice: random.Random | None = None) -> None:
-        """Deliver every letter (about this order) until there are none. With dice: in any order, some of it twice."""
+    async def carry(
+        self, order: Document | None = None, *, to: str | None = None, dice: random.Random | None = None
+    ) -> None:
+        """Deliver every letter (about this order, to this consumer) until there are none.
+
+        With dice: in any order, some of it twice.
+        """
         while True:
             await self.collect()
-            ready = [one for one in self.letters if order is None or one.event.correlationid == order["id"]]
+            ready = [
+                one
+                for one in self.letters
+                if (order is None or one.event.correlationid == order["id"]) and to in (None, one.consumer)
+            ]
             if not ready:
                 return
             if dice is not None:
@@ -136,7 +170,20 @@ class HandCarriedShop(Shop):
         headers = {"x-razorpay-signature": webhook.signature, "x-razorpay-event-id": webhook.event_id}
         place = f"{self.gateway}{API}/payments/webhooks/razorpay"
         expect(200, await self.http.post(place, content=webhook.body, headers=headers))
+        await self.processed()
+
+    async def processed(self) -> None:
+        """Wait for the webhooks that are processed behind their answers."""
         await self.services["payments"].service.fastapi.state.webhooks.settle()
+
+    def signature_of(self, body: bytes) -> str:
+        """The provider's signature of a webhook."""
+        return hmac.new(self.provider.webhook_secret.encode(), body, hashlib.sha256).hexdigest()
+
+    def proof_of(self, provider_order: str, attempt: str) -> str:
+        """The provider's signature of an authorised attempt."""
+        message = f"{provider_order}|{attempt}".encode()
+        return hmac.new(self.provider.key_secret.encode(), message, hashlib.sha256).hexdigest()
 
     async def hand_on_all(self, *, dice: random.Random | None = None) -> bool:
         """Deliver every webhook; whether there was one."""
@@ -217,16 +264,15 @@ class HandCarriedShop(Shop):
         """Rows of one database that belong to an order."""
         return await self.services[database].fetch(sql, UUID(order["id"]))
 
-    async def returned(self, order: Document) -> int:
-        """What the provider gave back of everything that was paid for an order."""
-        places = {found["id"] for found in (await self.ledger())["orders"] if found["notes"]["order_id"] == order["id"]}
-        return sum(one["amount_refunded"] for one in (await self.ledger())["payments"] if one["order_id"] in places)
-
 
 _TAKE = "UPDATE outbox SET published_at = clock_timestamp() WHERE published_at IS NULL RETURNING position, body"
 
 _HURRY = """
-WITH hurried AS (UPDATE refunds SET next_try_at = clock_timestamp() WHERE status IN ('requested', 'submitted'))
+WITH refunds_due AS (
+    UPDATE refunds SET next_try_at = clock_timestamp() WHERE status IN ('requested', 'submitted')
+), webhooks_due AS (
+    UPDATE webhook_events SET next_try_at = clock_timestamp() WHERE processed_at IS NULL
+)
 UPDATE payments SET next_ask_at = clock_timestamp() WHERE status = 'closing'
 """
 

@@ -10,9 +10,9 @@ from starlette.types import Receive, Scope, Send
 
 from accounts.settings import AccountsSettings
 from chassis.testing import Databases, Harness, Keys, ServiceFactory
-from embedded.shop import PARTS, LateUpstream
+from embedded.shop import PARTS
 from razorpay_simulator.testing import SimulatorProcess, WebhookReceiver
-from tests.hand_carried import AT_WORK, HandCarriedShop
+from tests.hand_carried import AT_WORK, HandCarriedShop, Neighbour
 
 FRONT_DOORS = {
     "/api/v1/categories": "catalog",
@@ -50,7 +50,7 @@ async def opened_shop(
     for name in PARTS:
         keys.service_key(name)
     async with AsyncExitStack() as stack:
-        upstreams = {name: LateUpstream(name) for name in PARTS}
+        upstreams = {name: Neighbour(name) for name in PARTS}
         services: dict[str, Harness] = {}
         for name in AT_WORK:
             settings_class, build = PARTS[name]
@@ -79,6 +79,7 @@ async def opened_shop(
             provider.base_url,
             http,
             services=services,
+            neighbours=upstreams,
             provider=provider,
             receiver=receiver,
             keys=keys,

@@ -304,7 +304,7 @@ def databases(postgres: PostgresServer) -> Databases:
     return Databases(postgres)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def service_factory(databases: Databases, keys: Keys) -> ServiceFactory:
     """Starts services on fresh databases; `async with` the result gives a Harness, keyword arguments are settings."""
 

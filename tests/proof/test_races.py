@@ -11,13 +11,12 @@ import os
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 
 import pytest
 
-from tests.hand_carried import HandCarriedShop, Letter, together
-from tests.shopper import API, Document, Shopper
+from tests.hand_carried import HandCarriedShop, together
+from tests.purchase import PRICE, Purchase
 
 pytestmark = pytest.mark.slow
 
@@ -25,38 +24,9 @@ ROUNDS = int(os.environ.get("ROUNDS") or "60")
 BATCH = 12
 """Rounds at the same time."""
 
-PRICE, PIECES = 49_900, 2
+PIECES = 2
 
 Side = Callable[[], Awaitable[object]]
-
-
-@dataclass
-class Round:
-    """One order that is about to end, and the payment that is about to come."""
-
-    shop: HandCarriedShop
-    shopper: Shopper
-    order: Document
-    payment: Document
-
-    @classmethod
-    async def of(cls, shop: HandCarriedShop, variant: str) -> "Round":
-        shopper = await shop.customer()
-        order = await shop.place(shopper, variant, PIECES)
-        return cls(shop, shopper, order, await shopper.start_payment(order))
-
-    async def pay(self) -> Document:
-        return await self.shopper.pay(self.payment)
-
-    async def cancel(self) -> None:
-        answer = await self.shopper.send("POST", f"{API}/orders/{self.order['id']}/cancel", json={})
-        assert answer.status_code == 200, answer.text
-
-    async def news_of_capture(self) -> Letter:
-        """Paid, and payments knows; orders does not yet."""
-        webhooks = await self.shop.webhooks_about(await self.pay())
-        await self.shop.hand_on(webhooks["payment.captured"])
-        return await self.shop.take("payment.captured → orders", self.order)
 
 
 async def at_the_same_moment(slower: Side, *others: Side, dice: random.Random, within: float) -> None:
@@ -69,8 +39,8 @@ async def at_the_same_moment(slower: Side, *others: Side, dice: random.Random, w
     await together((slower(), *(after_a_breath(side) for side in others)))
 
 
-async def rounds(shop: HandCarriedShop, variant: str, count: int) -> list[Round]:
-    return await asyncio.gather(*(Round.of(shop, variant) for _ in range(count)))
+async def rounds(shop: HandCarriedShop, variant: str, count: int) -> list[Purchase]:
+    return await asyncio.gather(*(Purchase.begun(shop, variant, pieces=PIECES) for _ in range(count)))
 
 
 def batches(count: int) -> Iterable[int]:
@@ -78,7 +48,7 @@ def batches(count: int) -> Iterable[int]:
     return [BATCH] * (count // BATCH) + ([count % BATCH] if count % BATCH else [])
 
 
-async def cancel_meets_capture_at_orders(these: list[Round], dice: random.Random) -> None:
+async def cancel_meets_capture_at_orders(these: list[Purchase], dice: random.Random) -> None:
     """T3 and then T8, or T4 and then T6."""
     letters = await asyncio.gather(*(one.news_of_capture() for one in these))
     shop = these[0].shop
@@ -87,20 +57,20 @@ async def cancel_meets_capture_at_orders(these: list[Round], dice: random.Random
         await at_the_same_moment(partial(shop.deliver, letter), one.cancel, dice=dice, within=0.005)
 
 
-async def cancel_meets_capture_at_payments(these: list[Round], dice: random.Random) -> None:
+async def cancel_meets_capture_at_payments(these: list[Purchase], dice: random.Random) -> None:
     """P5 and then P7, or P4 and then P5."""
     shop = these[0].shop
     await together(one.cancel() for one in these)
 
     for one in these:
         closing = await shop.take("order.closing → payments", one.order)
-        captured = (await shop.webhooks_about(await one.pay()))["payment.captured"]
+        captured = (await one.webhooks(await one.pay()))["payment.captured"]
         await at_the_same_moment(
             partial(shop.deliver, closing), partial(shop.hand_on, captured), dice=dice, within=0.003
         )
 
 
-async def cancel_meets_capture_at_the_provider(these: list[Round], dice: random.Random) -> None:
+async def cancel_meets_capture_at_the_provider(these: list[Purchase], dice: random.Random) -> None:
     """The last word is asked for while the shopper pays: P5, or `payment.intent_closed` and money that comes late."""
     shop = these[0].shop
     await together(one.cancel() for one in these)
@@ -118,7 +88,7 @@ async def test_capture_racing_cancel(carried: HandCarriedShop) -> None:
     on_hand = PIECES * ROUNDS
     variant = await carried.new_variant(stock=on_hand, price=PRICE)
     await carried.carry()
-    raced: list[Round] = []
+    raced: list[Purchase] = []
     for number, count in enumerate(batches(ROUNDS)):
         these = await rounds(carried, variant, count)
         await CANCEL[number % len(CANCEL)](these, dice)
@@ -131,14 +101,14 @@ async def test_capture_racing_cancel(carried: HandCarriedShop) -> None:
         winners[" ".join(moves)] += 1
         events = await carried.rows("orders", ENDINGS, one.order)
         assert [row["type"] for row in events] == ["order.cancelled.v1", "refund.requested.v1"], moves
-        assert (await one.shopper.order(one.order["id"]))["payment_status"] == "refunded"
+        assert (await one.stands())[1] == "refunded"
     assert set(winners) <= {"T1 T3 T8", "T1 T4 T6", "T1 T4 T7 T11"}, winners
     assert len(raced) < 60 or {"T1 T3 T8", "T1 T4 T6"} <= set(winners), f"only one side ever won: {winners}"
     await kept_by_the_provider(carried, amount=0, given_back=PRICE * PIECES * len(raced))
     assert await carried.stock(variant) == {"on_hand": on_hand, "reserved": 0, "available": on_hand}
 
 
-async def deadline_meets_capture_at_orders(these: list[Round], dice: random.Random) -> None:
+async def deadline_meets_capture_at_orders(these: list[Purchase], dice: random.Random) -> None:
     """T3, or T4 and then T5: paid in time either way."""
     shop = these[0].shop
     letters = await asyncio.gather(*(one.news_of_capture() for one in these))
@@ -147,7 +117,7 @@ async def deadline_meets_capture_at_orders(these: list[Round], dice: random.Rand
     await at_the_same_moment(partial(shop.job, "orders", "deadlines"), *captures, dice=dice, within=0.05)
 
 
-async def hard_limit_meets_capture_at_orders(these: list[Round], dice: random.Random) -> None:
+async def hard_limit_meets_capture_at_orders(these: list[Purchase], dice: random.Random) -> None:
     """T5 and paid, or T7, and the money goes back by T11."""
     shop = these[0].shop
     await shop.expire(*(one.order for one in these))
@@ -157,7 +127,7 @@ async def hard_limit_meets_capture_at_orders(these: list[Round], dice: random.Ra
     await at_the_same_moment(partial(shop.job, "orders", "closing-limit"), *captures, dice=dice, within=0.05)
 
 
-async def last_word_meets_capture_at_orders(these: list[Round], dice: random.Random) -> None:
+async def last_word_meets_capture_at_orders(these: list[Purchase], dice: random.Random) -> None:
     """Payments closed, and then the money came: both letters are under way, and one is read first."""
     shop = these[0].shop
     await shop.expire(*(one.order for one in these))
@@ -170,7 +140,7 @@ async def last_word_meets_capture_at_orders(these: list[Round], dice: random.Ran
         await at_the_same_moment(*(partial(shop.deliver, letter) for letter in letters), dice=dice, within=0.003)
 
 
-async def closing_meets_capture_at_the_provider(these: list[Round], dice: random.Random) -> None:
+async def closing_meets_capture_at_the_provider(these: list[Purchase], dice: random.Random) -> None:
     """The shopper pays while the provider is asked for the last time."""
     shop = these[0].shop
     await shop.expire(*(one.order for one in these))
@@ -193,7 +163,7 @@ async def test_capture_racing_expiry(carried: HandCarriedShop) -> None:
     on_hand = PIECES * ROUNDS
     variant = await carried.new_variant(stock=on_hand, price=PRICE)
     await carried.carry()
-    raced: list[Round] = []
+    raced: list[Purchase] = []
     for number, count in enumerate(batches(ROUNDS)):
         these = await rounds(carried, variant, count)
         await EXPIRY[number % len(EXPIRY)](these, dice)
@@ -202,8 +172,7 @@ async def test_capture_racing_expiry(carried: HandCarriedShop) -> None:
 
     winners: Counter[tuple[str, str]] = Counter()
     for one in raced:
-        order = await one.shopper.order(one.order["id"])
-        winners[order["status"], order["payment_status"]] += 1
+        winners[await one.stands()] += 1
         endings = [row["type"] for row in await carried.rows("orders", ENDINGS, one.order)]
         assert endings in (["order.paid.v1"], ["order.expired.v1", "refund.requested.v1"]), endings
     assert set(winners) <= {("paid", "paid"), ("expired", "refunded")}
