@@ -4,7 +4,8 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -88,6 +89,16 @@ def _error(exc_info: Any) -> BaseException | None:
         return exc_info
     error: BaseException | None = (exc_info if isinstance(exc_info, tuple) else sys.exc_info())[1] if exc_info else None
     return error
+
+
+@contextmanager
+def about(matter: object) -> Iterator[None]:
+    """Lines of the log in this block carry the id of what they are about as their correlation."""
+    before = correlation_id.set(str(matter))
+    try:
+        yield
+    finally:
+        correlation_id.reset(before)
 
 
 def get_logger() -> structlog.stdlib.BoundLogger:

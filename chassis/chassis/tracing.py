@@ -72,6 +72,14 @@ def start(
     return _Recorded(_tracing, name, kind, parent=parent, link=link, root=root, attributes=attributes)
 
 
+def resumed(name: str, stored: str | None) -> Span:
+    """A span of the trace in which a matter began, as it was stored then; a link leads to what brings it up again."""
+    here = telemetry.traceparent.get()
+    if not stored or stored[:35] == here[:35]:
+        return start(name)
+    return start(name, parent=stored, link=here)
+
+
 def publishing(message: "Message") -> Span:
     """An event on its way to the bus, below what recorded it."""
     if _tracing is None:

@@ -45,6 +45,11 @@ WANTED = (
     ("catalog", "process order.placed.v1"),
     ("cart", "process order.placed.v1"),
     ("payments", "process order.placed.v1"),
+    ("payments", "razorpay create_order"),
+    ("payments", "observed by webhook"),
+    ("payments", "publish payment.captured.v1"),
+    ("orders", "process payment.captured.v1"),
+    ("catalog", "process order.paid.v1"),
 )
 """Who did what: service and the beginning of the span's name."""
 
@@ -61,7 +66,7 @@ async def purchase(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pu
             async with httpx.AsyncClient(timeout=30) as http:
                 shop = Shop(process.gateway, process.simulator, http, process)
                 shopper = await shop.customer()
-                order = await shopper.buy(await shop.new_variant())
+                order = await _buy_slowly(shopper, await shop.new_variant())
                 bought = Purchase(collector, order, shopper, shop)
 
                 async def is_whole() -> bool:
@@ -76,6 +81,19 @@ async def purchase(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pu
             process.close()
         finally:
             process.kill()
+
+
+async def _buy_slowly(shopper: Shopper, variant_id: str) -> Document:
+    """As people do, who are never faster than an event."""
+    await shopper.add_to_cart(variant_id)
+    order = await shopper.place_order()
+
+    async def is_expected() -> bool:
+        return bool((await shopper.get("/payments", order_id=order["id"]))["items"])
+
+    await eventually(is_expected, what="A payment that waits for its shopper")
+    await shopper.pay(await shopper.start_payment(order))
+    return await shopper.sees_order(order["id"], status="paid")
 
 
 def _told(spans: list[Seen]) -> str:
@@ -96,6 +114,16 @@ async def test_the_id_that_a_client_is_told_finds_the_trace(purchase: Purchase) 
         return bool(purchase.collector.trace(answer.headers["x-request-id"]))
 
     await eventually(is_there, what="A trace with the request's id")
+
+
+async def test_the_webhook_is_a_request_of_its_own_that_leads_to_the_order(purchase: Purchase) -> None:
+    """The webhook's trace has the request, the order's has what it meant, and a link leads from this to that."""
+    for observed in [span for span in purchase.trace if span.name == "observed by webhook"]:
+        (came_by,) = observed.links
+        assert came_by != observed.trace_id
+        names = {(span.service, span.name) for span in purchase.collector.trace(came_by)}
+        assert ("gateway", "POST /api/v1/payments/webhooks/razorpay") in names
+        assert observed.attributes["haat.correlation_id"] == purchase.order["id"]
 
 
 async def test_nothing_personal_and_no_secret_is_in_any_span(purchase: Purchase) -> None:

@@ -34,6 +34,7 @@ from sqlalchemy.exc import DBAPIError
 from chassis.ids import derive_id
 from chassis.money import Money
 from chassis.problems import IdempotencyKeyReused, Problem
+from chassis.telemetry import correlation_id
 from orders.errors import (
     CartAlreadyOrdered,
     CartEmpty,
@@ -112,6 +113,7 @@ class Checkout:
     ) -> Placed:
         """Make the caller's cart an order, or find the one that this key has made. Raises the refusals of `errors`."""
         attempt = Attempt(derive_id(user_id, key), user_id, wish, guest_token_hash)
+        correlation_id.set(str(attempt.order_id))
         if placed := await self._already_placed(attempt):
             return placed
         try:

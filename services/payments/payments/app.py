@@ -9,7 +9,7 @@ from payments import admin_api, api, internal, observation, refunds
 from payments.collection import Collection
 from payments.errors import PROBLEMS
 from payments.events import EVENTS
-from payments.figures import figures
+from payments.figures import counted_calls, figures
 from payments.job_overview import JobOverview
 from payments.jobs import Work, jobs
 from payments.postgres_ledger import in_ledger, ledger_of
@@ -46,7 +46,7 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
         await webhooks.settle()
         await provider.close()
 
-    return Service(
+    service = Service(
         settings,
         bus=bus,
         upstreams=upstreams,
@@ -66,3 +66,5 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
         },
         on_stop=(finish,),
     )
+    provider.on_call = counted_calls(service.metrics)
+    return service

@@ -6,6 +6,8 @@ may report the same thing at the same moment, in any order and any number of tim
 
 from datetime import datetime
 
+from chassis import tracing
+from chassis.telemetry import about
 from payments.balances import return_the_rest
 from payments.ledger import Ledger
 from payments.models import Attempt, Payment, PaymentStatus, Rank
@@ -56,6 +58,12 @@ async def apply_observation(ledger: Ledger, seen: ProviderPayment, *, source: st
     if locked is None:
         raise UnknownProviderOrder(seen.order_id)
     payment, now = locked
+    with about(payment.order_id), tracing.resumed(f"observed by {source}", payment.traceparent) as span:
+        span.note(haat__correlation_id=str(payment.order_id))
+        return await _apply(ledger, payment, seen, source=source, now=now)
+
+
+async def _apply(ledger: Ledger, payment: Payment, seen: ProviderPayment, *, source: str, now: datetime) -> Attempt:
     attempt = await ledger.find_attempt(Attempt.id_for(seen.id)) or _first_seen(payment, seen, now=now)
     rank = rank_of(seen)
     is_news = rank > attempt.rank

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from chassis import tracing
 from chassis.clients import InternalClient, UpstreamUnavailable
 from chassis.events import Reader
-from chassis.telemetry import get_logger
+from chassis.telemetry import about, correlation_id, get_logger
 from payments.errors import OrderNotPayable, OrderUnknown, ProviderDown
 from payments.ledger import Ledger, OpenLedger
 from payments.models import Payment, PaymentStatus
@@ -89,6 +90,7 @@ class Collection:
         Returns also when the provider takes too long: the payment is `preparing` then. Raises OrderUnknown,
         OrderNotPayable, ProviderDown, UpstreamUnavailable.
         """
+        correlation_id.set(str(order_id))
         found = await self.lease_or_standing(order_id, user_id=user_id)
         if isinstance(found, Standing):
             if found.status is PaymentStatus.CREATING:
@@ -152,6 +154,10 @@ class Collection:
 
     async def create(self, lease: Lease) -> JustOpened | None:
         """Create the order at the provider and keep its id; None when it was there already. Raises ProviderDown."""
+        with about(lease.order_id), tracing.resumed("open payment", lease.traceparent):
+            return await self._create(lease)
+
+    async def _create(self, lease: Lease) -> JustOpened | None:
         try:
             if lease.follows_another and await self.look_up(lease.payment_id, lease.receipt):
                 return None

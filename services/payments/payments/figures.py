@@ -32,3 +32,15 @@ def figures(metrics: Metrics) -> Mapping[type[Event], Callable[[Any], None]]:
         RefundProcessed: on_refunded,
         RefundFailed: lambda _: unrefunded.inc(),
     }
+
+
+def counted_calls(metrics: Metrics) -> Callable[[str, str, float], None]:
+    """Counts calls of the provider: which, how it ended, and seconds."""
+    calls = metrics.counter("haat_provider_calls_total", "Calls of the payment provider.", ("call", "outcome"))
+    seconds = metrics.histogram("haat_provider_call_duration_seconds", "How long the provider took.", ("call",))
+
+    def on_call(call: str, outcome: str, took: float) -> None:
+        calls.labels(call, outcome).inc()
+        seconds.labels(call).observe(took)
+
+    return on_call

@@ -126,6 +126,8 @@ class Payment(Base):
     next_ask_at: Mapped[datetime] = _now()
     """When the provider is asked for news the next time."""
     created_at: Mapped[datetime] = _now()
+    traceparent: Mapped[str | None]
+    """The span in which the order was placed, when traces are collected."""
 
     @staticmethod
     def receipt_for(payment_id: UUID) -> str:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chassis import tracing
 from chassis.ids import new_id
 from chassis.plain_sql import driver_connection
 from payments.models import Payment, PaymentStatus
@@ -30,6 +31,8 @@ class Lease:
     pay_by: datetime
     follows_another: bool
     """An earlier creation may have succeeded without our hearing of it."""
+    traceparent: str | None = None
+    """The trace of the order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,13 @@ class Standing:
 
 _NOTE = """
 WITH placed AS (
-    INSERT INTO payments (id, order_id, user_id, status, amount, currency, receipt, pay_by, version)
-    VALUES ($1, $2, $3, 'new', $4, $5, $6, $7, 1)
+    INSERT INTO payments (id, order_id, user_id, status, amount, currency, receipt, pay_by, version, traceparent)
+    VALUES ($1, $2, $3, 'new', $4, $5, $6, $7, 1, $9)
     ON CONFLICT (order_id) DO NOTHING RETURNING id
 )
 INSERT INTO payment_history (id, payment_id, status, cause) SELECT $8, id, 'new', 'order placed' FROM placed"""
+
+_KEEP_TRACE = "UPDATE payments SET traceparent = $2 WHERE order_id = $1 AND traceparent <> $2"
 
 _TAKE_LEASE = """
 WITH free AS (
@@ -63,7 +68,7 @@ WITH free AS (
 ), leased AS (
     UPDATE payments SET status = 'creating', lease = $3, lease_until = until.moment, next_ask_at = until.moment
     FROM free, until WHERE payments.id = free.id
-    RETURNING payments.id, amount, currency, receipt, pay_by, free.status = 'creating' AS follows_another
+    RETURNING payments.id, amount, currency, receipt, pay_by, free.status = 'creating' AS follows_another, traceparent
 ), noted AS (
     INSERT INTO payment_history (id, payment_id, status, cause)
     SELECT $5, id, 'creating', 'shopper wants to pay' FROM leased
@@ -103,7 +108,12 @@ async def note_placed(
     payment_id = new_id()
     receipt = Payment.receipt_for(payment_id)
     connection = await driver_connection(session)
-    await connection.execute(_NOTE, payment_id, order_id, user_id, amount, currency, receipt, pay_by, new_id())
+    trace = tracing.current() or None
+    values = (payment_id, order_id, user_id, amount, currency, receipt, pay_by, new_id(), trace)
+    await connection.execute(_NOTE, *values)
+    if trace is not None:
+        # A shopper who was faster than the event has a trace of their own.
+        await connection.execute(_KEEP_TRACE, order_id, trace)
 
 
 async def take_lease(session: AsyncSession, order_id: UUID, *, user_id: UUID, seconds: float) -> Lease | None:
@@ -113,8 +123,8 @@ async def take_lease(session: AsyncSession, order_id: UUID, *, user_id: UUID, se
     row = await connection.fetchrow(_TAKE_LEASE, order_id, user_id, lease_id, seconds, new_id())
     if row is None:
         return None
-    payment_id, amount, currency, receipt, pay_by, follows_another = row
-    return Lease(lease_id, payment_id, order_id, amount, currency, receipt, pay_by, follows_another)
+    payment_id, amount, currency, receipt, pay_by, follows_another, trace = row
+    return Lease(lease_id, payment_id, order_id, amount, currency, receipt, pay_by, follows_another, trace)
 
 
 async def standing(session: AsyncSession, order_id: UUID) -> Standing | None:

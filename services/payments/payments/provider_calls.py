@@ -7,13 +7,13 @@ process that dies loses the records of its last half second, never what they tel
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import text
 
-from chassis import telemetry
+from chassis import telemetry, tracing
 from chassis.database import Database
 from chassis.ids import new_id
 from chassis.jobs import JobOutcome
@@ -74,6 +74,8 @@ class RecordedProvider:
         self._database = database
         self._made: deque[_Made] = deque(maxlen=MOST_WAITING)
         self._writing: asyncio.Task[None] | None = None
+        self.on_call: Callable[[str, str, float], None] = lambda _call, _outcome, _seconds: None
+        """Told of each call with its outcome and how long it took."""
 
     async def create_order(self, *, receipt: str, amount: int, currency: str, notes: dict[str, str]) -> str:
         """About our receipt."""
@@ -129,7 +131,8 @@ class RecordedProvider:
         began = time.monotonic()
         outcome, error = "answered", None
         try:
-            return await asked
+            with tracing.start(f"razorpay {call}", "client", server__address="razorpay"):
+                return await asked
         except ProviderError as failure:
             outcome, error = _OUTCOMES[type(failure)], str(failure)[:200]
             raise
@@ -137,6 +140,7 @@ class RecordedProvider:
             outcome, error = "unknown", "nobody waited for the answer"
             raise
         finally:
+            self.on_call(call, outcome, time.monotonic() - began)
             self._made.append(
                 _Made(
                     call,

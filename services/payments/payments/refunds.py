@@ -15,10 +15,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from chassis import tracing
 from chassis.events import NotYet, Reader
 from chassis.ids import derive_id
 from chassis.money import Money
-from chassis.telemetry import get_logger
+from chassis.telemetry import about, get_logger
 from payments.attempts import UnknownProviderOrder
 from payments.balances import left_of, new_refund, return_the_rest, settle_refund
 from payments.errors import CurrencyUnsupported, NothingToRefund, RefundTooLarge, RefundTooSmall
@@ -120,6 +121,8 @@ class _Errand:
     """It may be at the provider already."""
     is_there: bool
     """It is: ours has its id, an external one was found there."""
+    order_id: UUID
+    traceparent: str | None
 
 
 async def pursue(open_ledger: OpenLedger, provider: Provider, refund_id: UUID) -> bool:
@@ -130,24 +133,29 @@ async def pursue(open_ledger: OpenLedger, provider: Provider, refund_id: UUID) -
     errand = await _take(open_ledger, refund_id)
     if errand is None:
         return False
+    with about(errand.order_id), tracing.resumed("pursue refund", errand.traceparent):
+        return await _send(open_ledger, provider, errand)
+
+
+async def _send(open_ledger: OpenLedger, provider: Provider, errand: _Errand) -> bool:
     try:
         if errand.is_repeated and (await _look(open_ledger, provider, errand) or errand.is_there):
             return True
-        answer = await provider.refund(errand.provider_payment_id, key=refund_id.hex, body=errand.body)
+        answer = await provider.refund(errand.provider_payment_id, key=errand.refund_id.hex, body=errand.body)
     except ProviderRefused as refusal:
         return await _refused(open_ledger, provider, errand, refusal)
     except ProviderError as error:
         return await _not_answered(open_ledger, errand, error)
     async with open_ledger() as ledger:
         # What answers our request is our refund, whether or not it repeats our receipt.
-        await _apply(ledger, replace(answer, receipt=refund_id.hex))
+        await _apply(ledger, replace(answer, receipt=errand.refund_id.hex))
     return True
 
 
 async def _take(open_ledger: OpenLedger, refund_id: UUID) -> _Errand | None:
     """None when it is final, or not due: somebody else has taken this turn."""
     async with open_ledger() as ledger:
-        _, attempt, refund = await ledger.lock_refund(refund_id)
+        payment, attempt, refund = await ledger.lock_refund(refund_id)
         now = await ledger.clock()
         if refund.status not in _OPEN or refund.next_try_at > now:
             return None
@@ -158,6 +166,8 @@ async def _take(open_ledger: OpenLedger, refund_id: UUID) -> _Errand | None:
             refund.body,
             is_repeated=is_there or refund.tries > 0,
             is_there=is_there,
+            order_id=payment.order_id,
+            traceparent=payment.traceparent,
         )
         refund.next_try_at = now + min(FIRST_PAUSE * 2 ** min(refund.tries, 10), LONGEST_PAUSE)
         refund.tries += 1
