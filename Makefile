@@ -59,7 +59,7 @@ lint:  ## Check style, types and imports
 		'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo) || exit 1; done
 	@.venv/bin/hadolint gateway/Dockerfile services/*/Dockerfile simulators/*/Dockerfile
 	@$(python) -m yamllint --strict .yamllint.yaml docker-compose.yml deploy
-	@if docker compose version >/dev/null 2>&1; then docker compose --profile demo config --quiet; fi
+	@if docker compose version >/dev/null 2>&1; then docker compose --profile demo --profile observability config --quiet; fi
 
 format:  ## Put every file in the one format
 	@requirements/install.sh dev

@@ -196,6 +196,14 @@ SAGA = [
         Panel("Events that changed nothing", {
             "{{job}} {{type}}": f"{rate('haat_events_without_effect_total', 'job', 'type')} > 0",
         }, unit="cps"),
+        Panel("Calls of the payment provider", {
+            "{{call}} {{outcome}}": rate("haat_provider_calls_total", "call", "outcome"),
+        }, unit="cps", says="Unknown and unreachable ones are looked up again by jobs; nothing is paid twice."),
+        Panel("19 of 20 calls of the provider are faster than", {
+            "{{call}}": quantile(0.95, "haat_provider_call_duration_seconds", "call"),
+        }, unit="s"),
+    ],
+    [
         Panel("Jobs that are late", {
             "{{job}} {{job_name}}": "time() - max by (job, job_name) (haat_job_last_success_timestamp_seconds)"
                                     " > 3 * max by (job, job_name) (haat_job_period_seconds)",

@@ -32,6 +32,8 @@ DOCKERFILES = {
     "gateway": ROOT / "gateway" / "Dockerfile",
     "simulator": ROOT / "simulators" / "razorpay" / "Dockerfile",
 }
+OBSERVING = ("prometheus", "grafana", "traces")
+"""What operators look at; only with a profile of its own."""
 GENEROUS = 2
 """Processes of each service that the database has to have room for, so that one can be replaced by the next."""
 
@@ -52,7 +54,7 @@ def handed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_has_every_part_and_nothing_unknown(compose: ComposeFile) -> None:
-    assert set(compose.lasting()) == {*NAMES, "simulator", "postgres", "rabbitmq"}
+    assert set(compose.lasting()) == {*NAMES, "simulator", "postgres", "rabbitmq", *OBSERVING}
     migrations = {f"{part.name}-migrate" for part in SERVICES}
     assert set(compose.ending()) == {*migrations, "accounts-seed", "catalog-seed", "demo-secrets", "secrets"}
 
@@ -108,10 +110,17 @@ def test_the_databases_have_room_for_every_connection(compose: ComposeFile) -> N
 
 def test_only_the_gateway_has_a_door_and_the_demo_a_second_one(compose: ComposeFile) -> None:
     doors = {name: each["ports"] for name, each in compose.containers.items() if "ports" in each}
-    assert doors == {"gateway": ["127.0.0.1:8000:8000"], "simulator": ["127.0.0.1:8090:8090"]}
+    assert doors == {
+        "gateway": ["127.0.0.1:8000:8000"],
+        "simulator": ["127.0.0.1:8090:8090"],
+        "grafana": ["127.0.0.1:3000:3000"],
+    }
     assert compose.containers["simulator"]["profiles"] == ["demo"]
+    assert {name for name, each in compose.containers.items() if each.get("profiles") == ["observability"]} == {
+        *OBSERVING
+    }
     outside = {name for name, each in compose.containers.items() if "outside" in each.get("networks", ())}
-    assert outside == {"gateway", "payments", "simulator"}
+    assert outside == {"gateway", "payments", "simulator", "grafana"}
     assert compose.document["networks"]["inside"] == {"internal": True}
 
 

@@ -5,11 +5,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+import yaml
 
-from tests.deploy.queries import FOLDER, PARTS, Exported, Query, alerts, queries, uses
+from stack import topology
+from tests.deploy.compose_file import ROOT, ComposeFile
+from tests.deploy.queries import FOLDER, PARTS, Exported, Query, alerts, dashboards, queries, uses
 from tests.patience import eventually
 from tests.shop import Shop
 
@@ -25,6 +29,11 @@ COUNTED_THINGS = (
     "haat_outbox_unpublished_events",
 )
 """Gauges of things that are counted: their unit is the noun."""
+
+
+@pytest.fixture(scope="module")
+def compose() -> ComposeFile:
+    return ComposeFile.read()
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +99,38 @@ async def test_labels_stay_few(exported: Exported) -> None:
             for label, value in labels.items():
                 assert len(value) < 80, f"{name}{{{label}={value}}}"
                 assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}|@|\?", value), f"{name}{{{label}={value}}}"
+
+
+def test_prometheus_asks_every_part_at_its_management_port() -> None:
+    document = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    asked = {job["job_name"]: job["static_configs"][0]["targets"] for job in document["scrape_configs"]}
+    assert asked.pop("rabbitmq") == ["rabbitmq:15692"]
+    assert asked == {part.name: [f"{part.name}:{part.management_port}"] for part in topology.PARTS}
+
+
+def test_grafana_is_given_the_dashboards_and_sources_that_they_use(compose: ComposeFile) -> None:
+    mounted = [volume.split(":")[:2] for volume in compose.containers["grafana"]["volumes"]]
+    assert [source for source, _ in mounted if not (ROOT / source).exists()] == []
+    provider = yaml.safe_load((FOLDER / "grafana" / "dashboards.yml").read_text())["providers"][0]
+    assert provider["options"]["path"] in [place for _, place in mounted]
+    sources = yaml.safe_load((FOLDER / "grafana" / "datasources.yml").read_text())["datasources"]
+    hosts = {source["uid"]: urlsplit(source["url"]).hostname for source in sources}
+    assert set(hosts.values()) <= set(compose.containers)
+    used = {panel["datasource"]["uid"] for each in dashboards().values() for panel in each["panels"]}
+    assert used <= set(hosts)
+
+
+def test_images_are_of_one_version(compose: ComposeFile) -> None:
+    for name in ("prometheus", "grafana", "traces"):
+        assert re.search(r":v?\d+\.\d+\.\d+$", compose.containers[name]["image"]), name
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus's own checker is not installed")
+def test_prometheus_itself_takes_the_alerts() -> None:
+    checked = subprocess.run(
+        ["promtool", "check", "rules", str(FOLDER / "alerts.yml")], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_the_dashboards_are_as_written(tmp_path: Path) -> None:
