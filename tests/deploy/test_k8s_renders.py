@@ -12,8 +12,8 @@ import pytest
 from stack.topology import GATEWAY, PARTS
 from tests.deploy.rendered import K8S, Rendered, Workshop, components, folders
 
-OLDEST = "1.30"
-"""The first that knows all we use (preStop sleep); what it accepts, newer ones do."""
+OLDEST = "1.27"
+"""The first that does all we use (matchLabelKeys, unhealthyPodEvictionPolicy); what it accepts, newer ones do."""
 OF_KUBERNETES = ("v1", "apps/v1", "batch/v1", "policy/v1", "autoscaling/v2", "networking.k8s.io/v1")
 
 

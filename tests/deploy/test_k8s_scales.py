@@ -102,12 +102,12 @@ def test_a_process_has_the_time_it_needs_to_end(production: Rendered, name: str)
     workload, part = deployments(production)[name], DEPLOYMENTS[name]
     (app,) = workload.pod["containers"]
     environment = workload.environment(app, production.config)
-    asleep = app["lifecycle"]["preStop"]["sleep"]["seconds"]
-    # Listeners drain first, then consumers; a worker has no requests, and the others no messages.
+    grace = float(environment[f"{part.prefix}DRAIN_GRACE"])
+    # Requests drain first, then messages; a worker has no requests, and the others no messages.
     under_way = DRAIN if name.endswith("-worker") else float(environment[f"{part.prefix}DRAIN_TIMEOUT"])
-    needed = asleep + under_way + CLOSING + POOL_TIMEOUT
-    assert needed <= workload.pod["terminationGracePeriodSeconds"]
-    assert asleep >= 5, "as long as nodes may take to hear that it goes"
+    assert grace + under_way + CLOSING + POOL_TIMEOUT <= workload.pod["terminationGracePeriodSeconds"]
+    assert grace >= 5, "as long as nodes may take to hear that it goes"
+    assert "lifecycle" not in app, "it would wait twice"
 
 
 @pytest.mark.parametrize("part", SERVICES, ids=lambda part: part.name)
@@ -147,6 +147,16 @@ def connections(rendered: Rendered, workload: Workload, part: Part) -> int:
     )
     assert pools + 1 <= CONNECTIONS
     return pools + 1
+
+
+def test_what_a_process_asks_for_is_what_was_measured(production: Rendered) -> None:
+    """The table of deploy/README.md, row by row."""
+    table = (K8S.parent / "README.md").read_text()
+    for name, workload in deployments(production).items():
+        resources = workload.pod["containers"][0]["resources"]
+        assert set(resources["limits"]) == {"memory"}, "a limit of CPU costs latency"
+        row = {**resources["requests"], "limit": resources["limits"]["memory"]}
+        assert f"| `{name}` | {row['cpu']} | {row['memory']} | {row['limit']} |" in table, name
 
 
 def test_a_broker_of_three_keeps_every_queue_on_all_of_them(every_option: Rendered) -> None:
