@@ -1,12 +1,16 @@
 # Every path is relative, so that the checkout may live in a folder with spaces in its name.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run reset seed stack stack-status test check-invariants lint format lock contracts images test-compose test-races bench
+.PHONY: help run reset seed stack stack-status events test test-faults check-invariants lint format lock contracts images test-compose test-races bench
 
 PYTHON ?= python3
 export PYTHON
 # One folder or file of tests, such as services/catalog/tests; everything when empty.
 T ?=
+SERVICE ?= all
+DO ?= list
+# Faults whose name has this in it; all of them when empty.
+ONLY ?=
 SIZE ?= 300
 ROUNDS ?= 1000
 
@@ -33,16 +37,23 @@ stack:  ## Start the same shop distributed: a process per service, RabbitMQ (CAT
 stack-status:  ## Tell how the processes of `make stack` are
 	@$(python) -m stack status
 
+events:  ## Events of `make stack`: make events SERVICE=orders DO="list | show ID | replay ID | drop ID | republish --since 2h"
+	@$(python) -m stack events $(SERVICE) $(DO)
+
 test:  ## Prove it all on a real PostgreSQL and RabbitMQ, or one folder of it (make test T=services/catalog/tests)
 	@requirements/install.sh dev
 	@requirements/kubectl.sh
 ifeq ($(T),)
 	@$(python) -m tests.alone
 	@$(python) -m localservers.with_rabbitmq $(python) -m pytest -q -n 2 --dist loadfile --ignore=services
-	@$(python) -m tests.with_stack $(python) -m pytest -q tests/e2e
+	@$(python) -m tests.with_stack sh -c '$(python) -m pytest -q tests/e2e && $(python) -m tests.faults --short'
 else
 	@$(python) -m pytest -q $(T)
 endif
+
+test-faults:  ## Hurt a busy stack in every way we know, and check its books each time (make test-faults ONLY=killed SEED=7)
+	@requirements/install.sh dev
+	@$(python) -m tests.faults --only "$(ONLY)" $(SEED:%=--seed %)
 
 check-invariants:  ## Check the books of the shop that is open (HAAT_DATA, SIMULATOR_PORT)
 	@requirements/install.sh dev

@@ -109,8 +109,8 @@ SELECT type, subject, body FROM outbox WHERE type = ANY($1::text[]) AND ($2::tim
 class Replay:
     """Empty databases for the projections."""
 
+    urls: dict[str, str] = field(default_factory=dict)
     databases: dict[str, Database] = field(default_factory=dict)
-    connections: dict[str, asyncpg.Connection] = field(default_factory=dict)
 
     async def differences(
         self, books: Books, *, shuffles: int = SHUFFLES, seed: int = 0, since: datetime | None = None
@@ -122,14 +122,14 @@ class Replay:
             for number in range(shuffles):
                 dice = random.Random(f"{seed} {number}")
                 shuffled = dice.sample(events, len(events))
-                await self._play(projection, books, shuffled)
-                found |= dict.fromkeys([s async for s in self._compare(projection, books)])
+                async with _connected(self.urls[projection.service]) as scratch:
+                    await scratch.execute(f"TRUNCATE {projection.emptied} CASCADE")
+                    await projection.begin(books, scratch, shuffled)
+                    await self._play(projection, shuffled)
+                    found |= dict.fromkeys([s async for s in _compared(projection, books, scratch)])
         return list(found)
 
-    async def _play(self, projection: Projection, books: Books, events: Sequence[Row]) -> None:
-        scratch = self.connections[projection.service]
-        await scratch.execute(f"TRUNCATE {projection.emptied} CASCADE")
-        await projection.begin(books, scratch, events)
+    async def _play(self, projection: Projection, events: Sequence[Row]) -> None:
         inbox = Inbox(self.databases[projection.service], projection.listens, consumer=projection.service)
         waiting = iter(events)
 
@@ -139,15 +139,16 @@ class Replay:
 
         await asyncio.gather(*(handle_some() for _ in range(AT_ONCE)))
 
-    async def _compare(self, projection: Projection, books: Books) -> AsyncIterator[str]:
-        """What no event has told of is not judged: the demo's goods, and what outboxes forget after a week."""
-        for what, sql in projection.shown.items():
-            shop = _by_first(await books.rows(projection.service, sql))
-            anew = _by_first([dict(row) for row in await self.connections[projection.service].fetch(sql)])
-            for key, value in anew.items():
-                if shop.get(key) != value:
-                    found = f"shows {shop.get(key)} for {what} {key}"
-                    yield f"I14: {projection.service} {found}, and its events make {value} of it"
+
+async def _compared(projection: Projection, books: Books, scratch: asyncpg.Connection) -> AsyncIterator[str]:
+    """What no event has told of is not judged: the demo's goods, and what outboxes forget after a week."""
+    for what, sql in projection.shown.items():
+        shop = _by_first(await books.rows(projection.service, sql))
+        anew = _by_first([dict(row) for row in await scratch.fetch(sql)])
+        for key, value in anew.items():
+            if shop.get(key) != value:
+                found = f"shows {shop.get(key)} for {what} {key}"
+                yield f"I14: {projection.service} {found}, and its events make {value} of it"
 
 
 def _by_first(rows: Iterable[Row]) -> dict[Any, tuple[Any, ...]]:
@@ -155,23 +156,39 @@ def _by_first(rows: Iterable[Row]) -> dict[Any, tuple[Any, ...]]:
 
 
 @asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """For as long as it is needed and no longer: the server may be killed in between."""
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
 async def opened_replay(admin_url: str) -> AsyncIterator[Replay]:
     """Scratch databases on the server that this superuser enters, gone at the end."""
     async with AsyncExitStack() as stack:
-        admin = await asyncpg.connect(admin_url)
-        stack.push_async_callback(admin.close)
         replay = Replay()
         for projection in PROJECTIONS:
-            name = f"replay_{projection.service}_{uuid4().hex[:8]}"
-            await admin.execute(f'CREATE DATABASE "{name}"')
-            stack.push_async_callback(admin.execute, f'DROP DATABASE "{name}" WITH (FORCE)')
-            await admin.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
-            url = str(URL(admin_url).with_path(name))
+            name = await stack.enter_async_context(_scratch(admin_url, projection.service))
+            url = replay.urls[projection.service] = str(URL(admin_url).with_path(name))
             settings = projection.settings.model_validate({"database_url": url})
             await migrate(settings, projection.service)
             database = replay.databases[projection.service] = Database(settings)
             await database.start()
             stack.push_async_callback(database.stop)
-            connection = replay.connections[projection.service] = await asyncpg.connect(url)
-            stack.push_async_callback(connection.close)
         yield replay
+
+
+@asynccontextmanager
+async def _scratch(admin_url: str, service: str) -> AsyncIterator[str]:
+    name = f"replay_{service}_{uuid4().hex[:8]}"
+    async with _connected(admin_url) as admin:
+        await admin.execute(f'CREATE DATABASE "{name}"')
+        await admin.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+    try:
+        yield name
+    finally:
+        async with _connected(admin_url) as admin:
+            await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

@@ -145,6 +145,11 @@ class ShopProcess:
             self._process = None
         soon(lambda: not self.processes(), what=f"The end of every process on {self.data}", within=10)
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """To the program itself, such as the supervisor of the distributed shop."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     @property
     def is_open(self) -> bool:
         """Whether the process runs."""
@@ -198,7 +203,7 @@ class ShopProcess:
 
     async def messages_waiting(self) -> int:
         """How many no consumer has handled yet, whichever bus carries them."""
-        if self.form == "stack":
+        if (self.data / "stack.json").exists():
             return await self.queues().waiting()
         connection = await asyncpg.connect(self.database_url("bus"))
         try:

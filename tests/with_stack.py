@@ -1,6 +1,7 @@
 """Runs a command with a distributed shop beside it: `python -m tests.with_stack pytest tests/e2e`.
 
-The command finds it in HAAT_URL and HAAT_SIMULATOR_URL, as it would find one on another machine.
+The command finds it in HAAT_URL and HAAT_SIMULATOR_URL, as it would find one on another machine; one that looks
+behind the counter finds the data folder in HAAT_STACK, and where to condemn processes to death in HAAT_CRASH_POINTS.
 """
 
 import os
@@ -34,11 +35,17 @@ def port_with_room() -> int:
 def main(command: list[str]) -> int:
     """The command's exit status."""
     with tempfile.TemporaryDirectory(prefix="haat ") as folder:
-        process = stack_in(Path(folder))
+        process, points = stack_in(Path(folder)), Path(folder, "crash points")
+        points.mkdir()
         try:
-            process.open()
-            addresses = {"HAAT_URL": process.gateway, "HAAT_SIMULATOR_URL": process.simulator}
-            status = subprocess.run(command, env={**os.environ, **addresses}, check=False).returncode
+            process.open(HAAT_CRASH_POINTS=str(points))
+            told = {
+                "HAAT_URL": process.gateway,
+                "HAAT_SIMULATOR_URL": process.simulator,
+                "HAAT_STACK": str(process.data),
+                "HAAT_CRASH_POINTS": str(points),
+            }
+            status = subprocess.run(command, env={**os.environ, **told}, check=False).returncode
             process.close()
         finally:
             process.kill()

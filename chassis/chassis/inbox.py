@@ -27,7 +27,7 @@ KEPT_DAYS = 30
 """Longer than any redelivery or replay."""
 
 _TRIES = 3
-"""Transactions per delivery when others change the same rows at the same time."""
+"""Transactions per delivery when others change the same rows at the same time, or the connection breaks."""
 
 
 def inbox_table(metadata: MetaData) -> Table:
@@ -93,7 +93,7 @@ class Inbox:
     async def _handle(self, envelope: Envelope, subscription: Subscription, reader: Reader, *, attempt: int) -> None:
         try:
             async with self._turns:
-                applied = await self._apply_despite_contention(envelope, subscription, reader)
+                applied = await self._apply_at_last(envelope, subscription, reader)
         except NotYet:
             self._handled.labels(envelope.type, "not_yet").inc()
             raise
@@ -117,14 +117,15 @@ class Inbox:
             problems = error.errors(include_input=False, include_url=False, include_context=False)
             raise Poison(f"The data is not what {envelope.type} promises: {problems}") from error
 
-    async def _apply_despite_contention(self, envelope: Envelope, subscription: Subscription, reader: Reader) -> bool:
-        from chassis.database import is_contention  # it builds on this module
+    async def _apply_at_last(self, envelope: Envelope, subscription: Subscription, reader: Reader) -> bool:
+        from chassis.database import is_contention, is_outage  # it builds on this module
 
         for remaining in reversed(range(_TRIES)):
             try:
                 return await self._apply(envelope, subscription, reader)
             except Exception as error:
-                if not (remaining and is_contention(error)):
+                # A connection that broke says nothing about the next one, and the ladder of retries is slow.
+                if not (remaining and (is_contention(error) or is_outage(error))):
                     raise
         raise AssertionError("The last try returns or raises.")
 

@@ -1,4 +1,4 @@
-"""`make stack` and `make stack-status`."""
+"""`make stack`, `make stack-status` and `make events`."""
 
 import argparse
 import sys
@@ -6,6 +6,8 @@ import time
 
 from embedded.doors import PortRefused
 from embedded.home import Home, NotOurFolder, ShopIsOpen
+from stack.events import ALL, operate
+from stack.topology import SERVICES
 
 FOLDER = ".haat-stack"
 
@@ -17,12 +19,17 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("run", help="open the shop")
     commands.add_parser("status", help="tell how its processes are")
+    operating = commands.add_parser("events", help="look at given-up messages, replay or drop them, publish again")
+    operating.add_argument("service", choices=[*(part.name for part in SERVICES), ALL])
+    operating.add_argument("do", nargs=argparse.REMAINDER, help="list, show, replay, drop or republish")
     arguments = parser.parse_args()
     home = Home.from_environment(default=FOLDER)
     if arguments.command == "status":
         from stack.status import print_status
 
         return print_status(home)
+    if arguments.command == "events":
+        return operate(home, arguments.service, arguments.do)
     from stack.choices import ChoiceRefused, Choices
 
     try:

@@ -68,7 +68,14 @@ class Stack:
         asyncio.run(prepare_databases(self.home, self.server, names=[part.name for part in SERVICES]))
         self.broker.start()
         self.supervisor.adopt(Database(self.server), self.broker)
-        premises = Premises(
+        premises = self.premises()
+        self._prepare_data(premises)
+        self._start([*self._processes(premises, SERVICES), self._simulator()])
+        self._start(self._processes(premises, [GATEWAY]))
+
+    def premises(self) -> Premises:
+        """What every process stands on, now that the servers run."""
+        return Premises(
             secrets=self.home.secrets(),
             server=self.server,
             broker=self.broker,
@@ -76,9 +83,11 @@ class Stack:
             public_url=self.choices.public_url,
             simulator_url=self.choices.simulator_url,
         )
-        self._prepare_data(premises)
-        self._start([*self._processes(premises, SERVICES), self._simulator()])
-        self._start(self._processes(premises, [GATEWAY]))
+
+    @property
+    def webhook_url(self) -> str:
+        """Where the provider tells what happened."""
+        return f"http://{HOST}:{self.choices.port}/api/v1/payments/webhooks/razorpay"
 
     def _prepare_data(self, premises: Premises) -> None:
         """Bring every database to its newest shape, and fill the shop once."""
@@ -127,7 +136,7 @@ class Stack:
             data=self.home.simulator,
             port=self.choices.simulator_port,
             secrets=self.home.secrets(),
-            webhook_url=f"http://{HOST}:{self.choices.port}/api/v1/payments/webhooks/razorpay",
+            webhook_url=self.webhook_url,
             return_url=f"{self.choices.public_url}/docs",
             log=self.home.log,
         )
@@ -149,11 +158,11 @@ class Stack:
         (self.home.path / REPORT).unlink(missing_ok=True)
 
 
-def open_stack(home: Home, choices: Choices, *, started: float) -> int:
-    """Serve until Ctrl-C; the exit status."""
+def open_stack(home: Home, choices: Choices, *, started: float, kind: type[Stack] = Stack) -> int:
+    """Serve until Ctrl-C; the exit status. `kind`: tests lay the links between the parts in their own way."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)  # a shell in the background has us ignore Ctrl-C otherwise
-    stack = Stack(home, choices)
+    stack = kind(home, choices)
     try:
         stack.open()
         opening = Opening(

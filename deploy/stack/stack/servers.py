@@ -4,6 +4,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from yarl import URL
@@ -71,8 +72,12 @@ class Broker:
             return
         document = self.folder / "definitions.json"
         document.touch(mode=0o600)
-        document.write_bytes(msgspec.json.encode(definitions(PARTS, self.passwords)))
+        document.write_bytes(msgspec.json.encode(self.definitions()))
         self._node = provide_lasting_rabbitmq(PROGRAMS, data=data, definitions=document)
+
+    def definitions(self) -> dict[str, Any]:
+        """What it knows before it listens."""
+        return definitions(PARTS, self.passwords)
 
     def url(self, user: str) -> str:
         """Where this part connects."""

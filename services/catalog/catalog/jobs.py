@@ -26,7 +26,7 @@ def jobs(settings: CatalogSettings, orders: Callable[[], InternalClient]) -> tup
         return await expire_overdue(stockroom_of(database), orders(), older_than=settings.hold_expires_after)
 
     return (
-        Job(name="orphan-holds", every=30.0, run=orphan_holds),
+        Job(name="orphan-holds", every=settings.orphan_hold_after / 4, run=orphan_holds),
         Job(name="expired-holds", every=60.0, run=expired_holds),
     )
 

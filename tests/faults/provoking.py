@@ -1,0 +1,95 @@
+"""What must happen for a seldom used path to be taken, each provoked from outside the shop."""
+
+import json
+from contextlib import suppress
+from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
+
+import aio_pika
+import httpx
+
+from chassis.auth import ServiceIdentity
+from chassis.rabbitmq_queues import incoming
+from tests.faults.load import UNLUCKY
+from tests.faults.stage import Stage
+
+POISON = NAMESPACE_OID
+"""The ids of injected messages are derived from it, so that nothing else parked is taken for one."""
+
+
+def poison_id(consumer: str, number: int) -> UUID:
+    """The id under which an injected message is parked."""
+    return uuid5(POISON, f"{consumer} {number}")
+
+
+async def registration(stage: Stage) -> None:
+    """Accounts writes and publishes."""
+    with suppress(*UNLUCKY):
+        await stage.shop.customer()
+
+
+async def unknown_variant(stage: Stage) -> None:
+    """Cart asks catalog."""
+    with suppress(*UNLUCKY):
+        await stage.shop.visitor().add_to_cart(str(uuid4()))
+
+
+async def unknown_order(stage: Stage) -> None:
+    """Payments asks orders."""
+    with suppress(*UNLUCKY):
+        shopper = await stage.shop.customer()
+        await shopper.send("POST", "/api/v1/payments", json={"order_id": str(uuid4())})
+
+
+async def order_to_a_known_address(stage: Stage) -> None:
+    """Orders asks accounts."""
+    with suppress(*UNLUCKY):
+        shopper = await stage.shop.customer()
+        await shopper.try_to_order(shipping_address_id=str(uuid4()), shipping_address=None)
+
+
+async def orphaned_hold(stage: Stage) -> None:
+    """What a checkout that died in the middle leaves: catalog will ask orders whether there is such an order."""
+    variant = await stage.shop.new_variant(stock=5)
+    key = stage.process.secrets()["service_keys"]["orders"]
+    token = ServiceIdentity("orders", key, issuer="haat").token_for("catalog")
+    with suppress(httpx.HTTPError):
+        await stage.shop.http.put(
+            f"{stage.address('catalog')}/internal/reservations/{uuid4()}",
+            json={"items": [{"variant_id": variant, "quantity": 1}]},
+            headers={"authorization": f"Bearer {token}"},
+        )
+
+
+SPOILED = (
+    b"\x00 not JSON at all",
+    b'{"specversion": "1.0", "type": "order.placed.v1"}',
+    json.dumps(
+        {
+            "id": str(uuid5(POISON, "unknown type")),
+            "source": "/services/nobody",
+            "type": "nothing.happened.v1",
+            "subject": "1",
+            "time": "2026-01-01T00:00:00Z",
+            "sequence": "0000000000000000001",
+            "data": {},
+            "correlationid": "1",
+        }
+    ).encode(),
+)
+"""Messages that nobody will ever be able to apply."""
+
+
+async def poison(stage: Stage, consumer: str, number: int = 0) -> UUID:
+    """A spoiled message reaches a consumer; the id under which it will be parked."""
+    id_ = poison_id(consumer, number)
+    async with await aio_pika.connect(stage.queues().urls[consumer], timeout=5) as connection:
+        channel = await connection.channel()
+        exchange = await channel.get_exchange(f"{consumer}.retry", ensure=False)
+        message = aio_pika.Message(
+            SPOILED[number % len(SPOILED)],
+            message_id=str(id_),
+            type="order.placed.v1",
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        )
+        await exchange.publish(message, incoming(consumer), timeout=10)
+    return id_
