@@ -173,6 +173,21 @@ async def test_two_handlers_in_each_others_way_both_succeed(
     assert (await notes(), runs) == (2, 3)
 
 
+async def test_a_connection_that_breaks_costs_no_attempt(
+    database: Database, notes: Callable[[], Awaitable[int]]
+) -> None:
+    """The database is there all the time: the handler runs again at once, and no minutes pass on the ladder."""
+    breaks = iter([True, False])
+
+    async def handler(session: AsyncSession, lamp: Lamp) -> None:
+        await note(session, lamp)
+        if next(breaks):
+            await session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    await inbox(database, handler).handle(lit().encode(), 1)
+    assert await notes() == 1
+
+
 async def test_a_database_that_is_away_is_an_outage_and_a_slow_handler_is_not(
     database: Database, tmp_path: Path
 ) -> None:
