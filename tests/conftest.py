@@ -10,6 +10,7 @@ import pytest
 
 from tests.books import Books, opened_books
 from tests.deploy.rendered import NOT_RENDERED
+from tests.discretion import leaks, secrets_of
 from tests.shop import Shop
 from tests.shop_process import ShopProcess
 
@@ -24,7 +25,9 @@ def shop_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopProce
     try:
         process.open()
         yield process
+        told = leaks(process.logs(), secrets=secrets_of(process.secrets()))
         process.close()
+        assert told == [], "what the tests of this run brought along stands in the log"
     finally:
         process.kill()
 

@@ -211,10 +211,18 @@ class ShopProcess:
         finally:
             await connection.close()
 
+    @property
+    def log(self) -> Path:
+        """What the embedded form and its simulator have to say; the stack has a file per process beside it."""
+        return self.data / "logs" / "haat.log"
+
+    def logs(self) -> str:
+        """Everything that every process has written."""
+        return "\n".join(file.read_text(errors="replace") for file in sorted(self.log.parent.glob("*.log")))
+
     def last_log(self) -> str:
         """The end of the log, for whoever reads a failed test."""
-        log = self.data / "logs" / "haat.log"
-        return "\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:]) if log.exists() else ""
+        return "\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else ""
 
 
 def opened_shop() -> ShopProcess | None:

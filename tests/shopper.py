@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import httpx
 
+from tests.discretion import used
 from tests.patience import eventually
 
 API = "/api/v1"
@@ -85,6 +86,7 @@ class Shopper:
         body = {"variant_id": variant_id, "quantity": quantity}
         answer = await self.send("POST", f"{API}/cart/items", json=body)
         self.cart_token = answer.headers.get("x-cart-token", self.cart_token)
+        used(self.cart_token)
         return expect(201, answer)
 
     async def cart(self) -> Document:
@@ -104,6 +106,8 @@ class Shopper:
 
     def _signed_in(self, session: Document) -> "Shopper":
         self.session = session
+        user = session["user"]
+        used(session["tokens"], user["email"], user["full_name"])
         self.access_token = session["tokens"]["access_token"]
         return self
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from localservers.ports import free_port, is_free
 from stack.topology import GATEWAY, MANAGEMENT, NEXT_REPLICA, PARTS, WORKER
+from tests.discretion import leaks, secrets_of
 from tests.shop_process import ShopProcess
+from tests.shopper import DEMO_PASSWORD, PASSWORD
 
 CLOSES_WITHIN = 30.0
 
@@ -47,6 +49,10 @@ def main(command: list[str]) -> int:
             }
             status = subprocess.run(command, env={**os.environ, **told}, check=False).returncode
             process.close()
+            # Whom the command brought is not known here, but what such things look like is.
+            if told := leaks(process.logs(), secrets=[*secrets_of(process.secrets()), DEMO_PASSWORD, PASSWORD]):
+                print("\n".join(["The logs of the stack tell too much:", *told]))
+                status = status or 1
         finally:
             process.kill()
     return status
