@@ -14,7 +14,7 @@ from uuid import UUID
 from catalog.claims import Status as ReservationStatus
 from orders.models import CLOSED, PaymentStatus
 from orders.models import Status as OrderStatus
-from orders.payment_outcome import RefundReport, status_of_sums
+from orders.payment_outcome import RefundReport, status_after_failure, status_of_sums
 from payments.models import RefundKind, RefundStatus
 from tests.allowed_paths import ORDER_MOVES, PAYMENT, REFUND, RESERVATION, STAY, Step
 from tests.simulation.goods import levels
@@ -145,6 +145,7 @@ class Checks:
             *_ranks(books),
             *_stock_follows_orders(books),
             *_projections(books, history),
+            *_shown_money(books),
         ]
 
 
@@ -248,10 +249,10 @@ def _projections(books: Books, history: list[Letter]) -> Iterator[str]:
         if letter.type == "stock.changed.v1":
             if data["stock_version"] > available.get(data["variant_id"], (0, 0))[0]:
                 available[data["variant_id"]] = (data["stock_version"], data["available"])
-        elif letter.type in _SHOWN:
+        elif letter.type in SUMS:
             order_id, version = data["order_id"], data["payment_version"]
             if version > shown.get(order_id, (0, PaymentStatus.UNPAID))[0]:
-                shown[order_id] = (version, _SHOWN[letter.type] or status_of_sums(RefundReport.model_validate(data)))
+                shown[order_id] = (version, _status_in(letter))
     for order_id, order in books.orders.orders.items():
         version, status = shown.get(str(order_id), (0, PaymentStatus.UNPAID))
         if order["total"] and (order["payment_version"], order["payment_status"]) != (version, status):
@@ -262,9 +263,34 @@ def _projections(books: Books, history: list[Letter]) -> Iterator[str]:
             yield f"I14: {level.available} can be had, and the events say {told}"
 
 
-_SHOWN: dict[str, PaymentStatus | None] = {
-    "payment.captured.v1": PaymentStatus.PAID,
-    "refund.submitted.v1": None,
-    "refund.processed.v1": None,
-    "refund.failed.v1": PaymentStatus.REFUND_FAILED,
-}
+SUMS = ("payment.captured.v1", "refund.submitted.v1", "refund.processed.v1", "refund.failed.v1")
+"""Events that tell what was captured and what went back."""
+
+
+def _status_in(letter: Letter) -> PaymentStatus:
+    if letter.type == "refund.failed.v1":
+        return status_after_failure(RefundReport.model_validate(letter.data))
+    return status_of_sums(letter.data["captured_total"], letter.data["refunded_total"])
+
+
+def _shown_money(books: Books) -> Iterator[str]:
+    """I14: what an order shows of its money is what happened to it."""
+    returned = _returned(books)
+    for order_id, order in books.orders.orders.items():
+        attempts = [
+            (key, row)
+            for key, row in books.ledger.attempts.items()
+            if books.ledger.payments[row["payment_id"]]["order_id"] == order_id and row["captured"]
+        ]
+        if not order["total"]:
+            continue
+        captured, back = sum(row["captured"] for _, row in attempts), sum(returned[key] for key, _ in attempts)
+        status = status_of_sums(captured, back) if captured else PaymentStatus.UNPAID
+        has_failed = any(
+            row["status"] is RefundStatus.FAILED and row["attempt_id"] in dict(attempts)
+            for row in books.ledger.refunds.values()
+        )
+        may_alarm = has_failed and status is not PaymentStatus.REFUNDED
+        shows = order["payment_status"]
+        if shows is not status and not (may_alarm and shows is PaymentStatus.REFUND_FAILED):
+            yield f"I14: an order shows {shows}, and its money is {status}"
