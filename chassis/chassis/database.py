@@ -16,8 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import Session
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.functions import Function
 
@@ -26,9 +25,10 @@ from chassis.events import Event
 from chassis.idempotency import idempotency_table
 from chassis.inbox import inbox_table
 from chassis.job_runs import job_runs_table
-from chassis.outbox import EVENTS_RECORDED, outbox_table
+from chassis.outbox import NEWS, RECORDED, Recorded, outbox_table, write_recorded
 from chassis.settings import ServiceSettings
 from chassis.telemetry import Metrics
+from chassis.transactions import Transaction
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -114,10 +114,10 @@ class Database:
         read = settings.read_database_url
         self._read_url = read.get_secret_value() if read else self._url
         self._engine: AsyncEngine | None = None
-        self._sessions: async_sessionmaker[AsyncSession] | None = None
         self._reads: asyncpg.Pool | None = None
         self._primary_reads: asyncpg.Pool | None = None
-        self.wake_relay: Callable[[], None] = lambda: None
+        self.wake_relay: Callable[[Sequence[Recorded]], None] = lambda _events: None
+        """Told of the events of each transaction that recorded some, once it is committed."""
         self.count_events: Callable[[Sequence[Event]], None] = lambda _events: None
         """Told of what was recorded, once it is committed."""
 
@@ -131,6 +131,7 @@ class Database:
         settings = self._settings
         self._engine = create_async_engine(
             engine_url(self._url),
+            isolation_level="AUTOCOMMIT",  # `Transaction` begins and commits
             pool_size=settings.db_pool_size,
             max_overflow=settings.db_max_overflow,
             pool_timeout=POOL_TIMEOUT,
@@ -142,7 +143,6 @@ class Database:
             },
         )
         event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
-        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False, autoflush=False)
         self._reads = await self._read_pool(self._read_url)
         self._primary_reads = self._reads if self._read_url == self._url else await self._read_pool(self._url)
 
@@ -205,20 +205,20 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed at the end of the block, rolled back when it raises."""
-        assert self._sessions is not None, "the database is not started"  # noqa: S101 - a programming mistake
-        session = self._sessions()
-        try:
-            yield session
-            crash_point("commit.before")
-            await session.run_sync(_commit_and_close)
-            crash_point("commit.after")
-        except BaseException:
-            # Also a cancelled request hands its connection back, in a task that nobody cancels.
-            await asyncio.shield(asyncio.create_task(session.close()))
-            raise
-        if (recorded := session.info.get(EVENTS_RECORDED)) is not None:
-            self.wake_relay()
-            self.count_events(recorded)
+        transaction = Transaction(self.engine)
+        async with _ending(transaction):
+            yield transaction.session
+            await write_recorded(transaction.session)
+        if (recorded := transaction.session.info.get(RECORDED)) is not None:
+            self.wake_relay(recorded)
+            self.count_events(transaction.session.info.get(NEWS, ()))
+
+    @asynccontextmanager
+    async def one_statement(self) -> AsyncIterator[AsyncSession]:
+        """A transaction of one statement, which the driver sends: no round trips to begin and to commit it."""
+        transaction = Transaction(self.engine, alone=True)
+        async with _ending(transaction):
+            yield transaction.session
 
     def show_pools(self, metrics: Metrics) -> None:
         """Let the metrics tell how many connections each pool has; asked when they are read, never in between."""
@@ -253,10 +253,17 @@ class Database:
         return True
 
 
-def _commit_and_close(session: Session) -> None:
-    """In one step, since each step of an asynchronous session costs a switch of stacks."""
-    session.commit()
-    session.close()
+@asynccontextmanager
+async def _ending(transaction: Transaction) -> AsyncIterator[None]:
+    try:
+        yield
+        crash_point("commit.before")
+        await transaction.commit()
+        crash_point("commit.after")
+    except BaseException:
+        # Also a cancelled request hands its connection back, in a task that nobody cancels.
+        await asyncio.shield(asyncio.create_task(transaction.roll_back()))
+        raise
 
 
 def count_statements(database: Database) -> list[str]:

@@ -14,7 +14,7 @@ from sqlalchemy import Column, DateTime, Index, MetaData, Table, Text, Uuid, tex
 from chassis import telemetry, tracing
 from chassis.events import Bus, Envelope, NotYet, Poison, Reader, Subscription, Unavailable
 from chassis.jobs import Job, JobOutcome
-from chassis.plain_sql import driver_connection
+from chassis.plain_sql import begin_with, row_of_literals
 
 if TYPE_CHECKING:
     from chassis.database import Database  # the database module builds on this table
@@ -49,8 +49,7 @@ def inbox_table(metadata: MetaData) -> Table:
 
 INBOX = inbox_table(MetaData())
 
-_RECEIVE = """
-INSERT INTO inbox (event_id, consumer, type) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING true"""
+_RECEIVE = "INSERT INTO inbox (event_id, consumer, type) VALUES {} ON CONFLICT DO NOTHING"
 
 
 class Inbox:
@@ -132,9 +131,8 @@ class Inbox:
     async def _apply(self, envelope: Envelope, subscription: Subscription, reader: Reader) -> bool:
         """Apply the event unless it was; whether it was applied now."""
         async with self._database.transaction() as session:
-            connection = await driver_connection(session)
-            is_new = await connection.fetchval(_RECEIVE, envelope.id, self._consumer, envelope.type)
-            if not is_new:
+            received = row_of_literals((envelope.id, self._consumer, envelope.type))
+            if await begin_with(session, _RECEIVE.format(received)) == "INSERT 0 0":
                 return False
             await subscription.handler(session, reader)
         return True

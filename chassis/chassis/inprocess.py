@@ -1,8 +1,9 @@
 """The bus of the embedded shop: several services in one process, and no broker to install.
 
 It is no kinder and no less durable than RabbitMQ. Queues, retry times and parked messages are rows of a database of
-its own; a publish returns when its rows are committed, and a row is deleted after the handler returned. Rows are
-handed over in memory, so an idle bus costs nothing.
+its own. A publish returns when the message is safe with each consumer: its handler returned, or a row is committed,
+which is deleted after the handler returned. So what is handled at once needs no row, as with a broker that does not
+write what was acknowledged before it came to writing; until then the publisher's outbox has it.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from chassis.events import (
     Message,
     OnBound,
     Pause,
+    PublishFailed,
     Retry,
     Unroutable,
     judge,
@@ -28,6 +30,9 @@ from chassis.telemetry import get_logger
 
 IN_MEMORY = 1000
 """Messages per consumer that wait in memory; beyond, they wait in the database alone."""
+
+HANDLED_WITHIN = 0.1
+"""Seconds that a publish waits for handlers before it writes rows for those that have not returned."""
 
 LOOK_EVERY = 30.0
 """Seconds after which a consumer looks into the database unasked: another process may have replayed a message."""
@@ -40,7 +45,7 @@ class InProcessBus:
         self.url = url
         self.ladder = tuple(ladder)
         self.pause = pause
-        self.store = QueueStore(url, pause=pause, on_insert=self._offer, on_doubt=self._look_everywhere)
+        self.store = QueueStore(url, pause=pause, on_doubt=self._look_everywhere)
         self._bindings: dict[str, set[str]] = {}
         self._queues: dict[str, _Queue] = {}
         self._listeners: dict[str, _Listener] = {}
@@ -62,15 +67,35 @@ class InProcessBus:
         return self.store.is_running()
 
     async def publish(self, message: Message) -> None:
-        """Returns when a row per bound queue is committed; concurrent publishes share one commit."""
+        """Returns when every bound queue has handled it or has a row; concurrent publishes share one commit."""
         queues = self._bindings.get(message.type)
         if queues:
-            await self.store.publish(message, tuple(queues))
+            await self._deliver(message, tuple(queues))
         elif message.required:
             raise Unroutable(f"Nobody is bound to {message.type}.")
         for listener in self._listeners.values():
             if message.type in listener.types:
                 listener.messages.put_nowait(message.body)
+
+    async def _deliver(self, message: Message, names: Sequence[str]) -> None:
+        if not self.store.is_running():
+            raise PublishFailed("The bus is not running.")
+        handovers = [_Handover(name, self._queues.get(name), message.body) for name in names]
+        under_way = [handover.delivery.decided for handover in handovers if handover.delivery is not None]
+        try:
+            if under_way:
+                await asyncio.wait(under_way, timeout=HANDLED_WITHIN)
+            late = [handover for handover in handovers if handover.must_be_stored()]
+            if late:
+                positions = await self.store.publish(message, [handover.name for handover in late])
+                for position, handover in zip(positions, late, strict=True):
+                    handover.stored(position, consumer=self._queues.get(handover.name))
+        except BaseException:
+            # Not confirmed, so the publisher comes again; rows may be there all the same.
+            for handover in handovers:
+                handover.give_up()
+                self._look(handover.name)
+            raise
 
     async def subscribe(self, consumer: str, types: Iterable[str], handler: Handler) -> "_Queue":
         """Bind the queue to exactly these types and begin with what waits in it."""
@@ -105,10 +130,6 @@ class InProcessBus:
         for known in (self._queues, self._listeners):
             if known.get(gone.name) is gone:
                 del known[gone.name]
-
-    def _offer(self, queue: str, delivery: Delivery) -> None:
-        if queue in self._queues:
-            self._queues[queue].offer(delivery)
 
     def _look(self, queue: str) -> None:
         if queue in self._queues:
@@ -151,12 +172,26 @@ class _Queue:
                 task.cancel()
         self._bus.forget(self)
 
-    def offer(self, delivery: Delivery) -> None:
+    def hand(self, body: bytes) -> Delivery | None:
+        """Take a message that has no row, if it can be handled at once."""
+        is_busy = len(self._ready) + len(self._handling) >= PREFETCH or self._loop.time() < self._paused_until
+        if is_busy or self._must_look or self._stopped:
+            return None
+        delivery = Delivery(body)
+        self._ready.append(delivery)
+        self._awake.set()
+        return delivery
+
+    def hold(self, position: int) -> None:
+        """What was handed over has a row now, which no look needs to find."""
+        self._held.add(position)
+
+    def offer(self, delivery: Delivery, position: int) -> None:
         """A new row; with too many in memory it is found in the database later."""
         if self._must_look or len(self._ready) >= IN_MEMORY:
             self._must_look = True
         else:
-            self._held.add(delivery.position)
+            self._held.add(position)
             self._ready.append(delivery)
         self._awake.set()
 
@@ -207,8 +242,9 @@ class _Queue:
             if delay > 0:
                 self._look_in(delay)
                 return
-            if delivery.position not in self._held:
-                self._held.add(delivery.position)
+            position = delivery.row.result()
+            if position is not None and position not in self._held:
+                self._held.add(position)
                 self._ready.append(delivery)
         self._must_look = self._must_look or len(waiting) == FETCH
 
@@ -221,12 +257,46 @@ class _Queue:
                 self._ready.appendleft(delivery)
                 self._awake.set()
                 return
-            await self._bus.store.settle(delivery.position, None if isinstance(verdict, Handled) else verdict)
-            self._held.discard(delivery.position)
+            position = await delivery.end(is_handled=isinstance(verdict, Handled))
+            if position is None:
+                return
+            await self._bus.store.settle(position, None if isinstance(verdict, Handled) else verdict)
+            self._held.discard(position)
             if isinstance(verdict, Retry):
                 self._look_in(verdict.delay)
         finally:
             self._slots.release()
+
+
+class _Handover:
+    """A message on its way to one consumer: handed over at once where that is possible, else by a row."""
+
+    def __init__(self, name: str, queue: _Queue | None, body: bytes) -> None:
+        self.name = name
+        self.body = body
+        self.queue = queue
+        self.delivery = queue.hand(body) if queue is not None else None
+
+    def must_be_stored(self) -> bool:
+        """Nobody waits for the handler any longer; whether a row is to be written."""
+        return self.delivery is None or self.delivery.must_be_stored()
+
+    def stored(self, position: int, *, consumer: _Queue | None) -> None:
+        """There is a row now; `consumer` is who consumes the queue by now."""
+        if self.delivery is None:
+            if consumer is not None:
+                consumer.offer(Delivery(self.body, position=position), position)
+            return
+        if consumer is not None and consumer is self.queue:
+            consumer.hold(position)
+        elif consumer is not None:
+            consumer.look()
+        self.delivery.row.set_result(position)
+
+    def give_up(self) -> None:
+        """There will be no row, as far as the handler is concerned."""
+        if self.delivery is not None and not self.delivery.row.done():
+            self.delivery.row.set_result(None)
 
 
 class _Listener:

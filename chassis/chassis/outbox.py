@@ -1,15 +1,14 @@
 """Publishing an event is writing a row, in the transaction that made it true; the relay carries rows to the bus.
 
-A row is marked only after the bus confirmed it. When the outcome is unknown, or the process dies in between, the row
-is published again under the same id, and the consumers' inboxes see that they had it.
+A row is marked only after the bus confirmed it, many at a time. When the outcome is unknown, or the process dies in
+between, the row is published again under the same id, and the consumers' inboxes see that they had it.
 """
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -36,7 +35,7 @@ from chassis.events import Bus, Envelope, Event, Message, PublishFailed, Unrouta
 from chassis.ids import new_id
 from chassis.jobs import Job, JobOutcome
 from chassis.locks import LockConnection
-from chassis.plain_sql import driver_connection
+from chassis.plain_sql import driver_connection, end_with, row_of_literals
 
 if TYPE_CHECKING:
     from chassis.database import Database  # the database module builds on this table
@@ -47,8 +46,29 @@ KEPT_DAYS = 7
 WATCH_EVERY = 15.0
 """Seconds between two looks at how far the relay is behind."""
 
-EVENTS_RECORDED = "events_recorded"
-"""Key in `session.info`: the events that are counted, and the relay woken for, after this transaction's commit."""
+WITH_COMMIT = 5
+"""Events of one transaction that are sent in the round trip of its commit."""
+
+MARK_AFTER = 0.5
+"""Seconds after which events that went out are marked, together; after a crash they go out again."""
+
+RECORDED = "recorded"
+"""Key in `session.info`: this transaction's rows of the outbox."""
+
+NEWS = "news"
+"""Key in `session.info`: the events among them that are counted after the commit, as they were not told before."""
+
+
+class Recorded(NamedTuple):
+    """An event as the outbox keeps it and the relay needs it."""
+
+    id: UUID
+    type: str
+    subject: str
+    sequence: int
+    body: bytes
+    required: bool
+    correlation_id: str
 
 
 def outbox_table(metadata: MetaData) -> Table:
@@ -83,8 +103,7 @@ def outbox_table(metadata: MetaData) -> Table:
 
 OUTBOX = outbox_table(MetaData())
 
-_RECORD = """
-INSERT INTO outbox (id, type, subject, sequence, body, required, correlation_id) VALUES ($1, $2, $3, $4, $5, $6, $7)"""
+_RECORD = "INSERT INTO outbox (id, type, subject, sequence, body, required, correlation_id) VALUES"
 
 
 async def record(
@@ -111,9 +130,7 @@ async def record(
         causationid=telemetry.causation_id.get() or None,
         traceparent=telemetry.traceparent.get() or None,
     )
-    connection = await driver_connection(session)
-    await connection.execute(
-        _RECORD,
+    recorded = Recorded(
         envelope.id,
         envelope.type,
         envelope.subject,
@@ -122,10 +139,20 @@ async def record(
         event.required,
         envelope.correlationid,
     )
-    recorded: list[Event] = session.info.setdefault(EVENTS_RECORDED, [])
+    session.info.setdefault(RECORDED, []).append(recorded)
     if not event.was_told_before:
-        recorded.append(event)
+        session.info.setdefault(NEWS, []).append(event)
     return envelope.id
+
+
+async def write_recorded(session: AsyncSession) -> None:
+    """Put this transaction's events into the outbox: a few go with the commit, many before it in one round trip."""
+    events: Sequence[Recorded] = session.info.get(RECORDED, ())
+    if len(events) > WITH_COMMIT:
+        connection = await driver_connection(session)
+        await connection.executemany(f"{_RECORD} ($1, $2, $3, $4, $5, $6, $7)", events)
+    elif events:
+        end_with(session, f"{_RECORD} {', '.join(map(row_of_literals, events))}")
 
 
 async def republish(session: AsyncSession, *, since: datetime, types: Iterable[str] = ()) -> int:
@@ -136,7 +163,7 @@ async def republish(session: AsyncSession, *, since: datetime, types: Iterable[s
     rows = await session.execute(
         again.values(published_at=None, attempts=0, next_try_at=text("clock_timestamp()")).returning(OUTBOX.c.id)
     )
-    session.info.setdefault(EVENTS_RECORDED, [])
+    session.info.setdefault(RECORDED, [])
     return len(rows.all())
 
 
@@ -160,35 +187,27 @@ DELETE FROM outbox WHERE id IN (
 ) RETURNING 1"""
 
 _NEXT = """
-SELECT id, type, subject, body, required, correlation_id FROM outbox
+SELECT id, type, subject, sequence, body, required, correlation_id FROM outbox
 WHERE published_at IS NULL AND next_try_at <= clock_timestamp()
 ORDER BY position LIMIT $1"""
 
 _MARK = "UPDATE outbox SET published_at = clock_timestamp(), last_error = NULL WHERE id = ANY($1::uuid[])"
 
 _POSTPONE = """
-UPDATE outbox SET attempts = attempts + 1, last_error = refused.error,
+UPDATE outbox SET attempts = attempts + 1, last_error = $2,
     next_try_at = clock_timestamp() + make_interval(secs => least(power(2, least(attempts, 10)), 300))
-FROM unnest($1::uuid[], $2::text[]) AS refused (id, error) WHERE outbox.id = refused.id"""
+WHERE id = $1"""
 
 _BEHIND = """
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
 FROM outbox WHERE published_at IS NULL"""
 
 
-@dataclass(slots=True)
-class _Results:
-    """What became of one batch."""
-
-    published: list[UUID] = field(default_factory=list)
-    refused: dict[UUID, str] = field(default_factory=dict)
-    unknown: str | None = None
-
-
 class Relay:
     """Carries one service's outbox to the bus; of several processes, the one with the lock does.
 
-    Woken after each commit in its own process; `poll` is the floor for events recorded in others.
+    What this process commits is handed over in memory and goes out at once; the outbox is read for what others
+    committed, for what failed, and after a start. `poll` is how often, in seconds.
     """
 
     def __init__(
@@ -207,6 +226,12 @@ class Relay:
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._fresh: list[Recorded] = []
+        self._seen: set[UUID] = set()
+        """Events found by the last look, which may be handed over once more."""
+        self._must_look = True
+        self._unmarked: list[UUID] = []
+        self._mark_at = 0.0
         self._log = telemetry.get_logger()
         metrics = metrics or telemetry.Metrics("relay")
         self._published = metrics.counter("haat_outbox_published_total", "Events the bus confirmed.")
@@ -216,8 +241,11 @@ class Relay:
         self._waiting = metrics.gauge("haat_outbox_unpublished_events", "Events waiting for the relay.")
         self._oldest = metrics.gauge("haat_outbox_oldest_age_seconds", "Age of the oldest unpublished event.")
 
-    def wake(self) -> None:
-        """Look now: events were committed."""
+    def wake(self, fresh: Sequence[Recorded] = ()) -> None:
+        """Carry these, which were committed just now; without any, look for what was."""
+        if self._task is not None:
+            self._fresh += fresh
+        self._must_look = self._must_look or not fresh
         self._awake.set()
 
     async def start(self) -> None:
@@ -228,34 +256,43 @@ class Relay:
     async def stop(self) -> None:
         """Finish the batch under way."""
         self._stopping = True
-        self.wake()
+        self._awake.set()
         if self._task is not None:
             await self._task
             self._task = None
 
     async def publish_batch(self) -> int:
         """Publish what is due, once; how many events that were. Raises PublishFailed if any outcome is unknown."""
-        rows = await self._locks.fetch(_NEXT, BATCH)
-        if not rows:
-            return 0
-        results = _Results()
-        by_subject = groupby(sorted(rows, key=lambda row: str(row["subject"])), key=lambda row: str(row["subject"]))
-        await asyncio.gather(*(self._publish_subject(list(group), results) for _, group in by_subject))
-        if results.published:
-            await self._locks.fetch(_MARK, results.published)
-            crash_point("publish.marked")
-            self._published.inc(len(results.published))
-        if results.refused:
-            await self._locks.fetch(_POSTPONE, list(results.refused), list(results.refused.values()))
-        if results.unknown is not None:
-            raise PublishFailed(results.unknown)
+        await self._mark()
+        # What was handed over is committed, so the look finds it.
+        self._fresh.clear()
+        rows = [Recorded(*row) for row in await self._locks.fetch(_NEXT, BATCH)]
+        self._seen = {row.id for row in rows}
+        try:
+            await self._publish(rows)
+        finally:
+            await self._mark()
         return len(rows)
 
-    async def _publish_subject(self, rows: list[asyncpg.Record], results: _Results) -> None:
-        """One aggregate's events, in their order; after a failure the later ones wait for the next batch."""
-        for row in rows:
-            headers = {"subject": row["subject"], "correlationid": row["correlation_id"]}
-            message = Message(row["type"], row["id"], row["body"], required=row["required"], headers=headers)
+    async def _publish_fresh(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        await self._publish([event for event in fresh if event.id not in self._seen])
+
+    async def _publish(self, events: Sequence[Recorded]) -> None:
+        """In their order for each aggregate, and all aggregates at the same time."""
+        groups: dict[str, list[Recorded]] = {}
+        for event in events:
+            groups.setdefault(event.subject, []).append(event)
+        failures = await asyncio.gather(*(self._publish_group(group) for group in groups.values()))
+        for failure in failures:
+            if failure is not None:
+                raise failure
+
+    async def _publish_group(self, events: Sequence[Recorded]) -> PublishFailed | None:
+        """One aggregate's events; after a failure the later ones wait for the next look."""
+        for event in events:
+            headers = {"subject": event.subject, "correlationid": event.correlation_id}
+            message = Message(event.type, event.id, event.body, required=event.required, headers=headers)
             try:
                 async with self._slots:
                     crash_point("publish.before")
@@ -263,38 +300,57 @@ class Relay:
                         await self._bus.publish(message)
                     crash_point("publish.after")
             except Unroutable as refusal:
-                self._refused.labels(row["type"]).inc()
-                self._log.error("event_unroutable", type=row["type"], id=str(row["id"]), error=str(refusal))
-                results.refused[row["id"]] = str(refusal)
-                return
+                self._refused.labels(event.type).inc()
+                self._log.error("event_unroutable", type=event.type, id=str(event.id), error=str(refusal))
+                await self._locks.fetch(_POSTPONE, event.id, str(refusal))
+                return None
             except PublishFailed as failure:
-                results.unknown = str(failure)
-                return
-            results.published.append(row["id"])
+                return failure
+            self._published.inc()
+            if not self._unmarked:
+                self._mark_at = asyncio.get_running_loop().time() + MARK_AFTER
+            self._unmarked.append(event.id)
+        return None
+
+    async def _mark(self) -> None:
+        if self._unmarked:
+            published, self._unmarked = self._unmarked, []
+            await self._locks.fetch(_MARK, published)
+            crash_point("publish.marked")
 
     async def _run(self) -> None:
-        failures, next_look = 0, 0.0
+        failures, next_look, next_watch = 0, 0.0, 0.0
         clock = asyncio.get_running_loop().time
         while not self._stopping:
             self._awake.clear()
-            pause = self._poll
             try:
                 is_mine = await self._locks.hold("relay")
-                if clock() >= next_look:
+                if clock() >= next_watch:
                     await self._look_behind(is_mine=is_mine)
-                    next_look = clock() + WATCH_EVERY
-                if is_mine and await self.publish_batch() == BATCH:
-                    self.wake()
+                    next_watch = clock() + WATCH_EVERY
+                if not is_mine:
+                    # Whoever holds it finds in the outbox what was handed over here.
+                    self._fresh.clear()
+                    self._must_look, next_look = True, clock() + self._poll
+                elif self._must_look or clock() >= next_look:
+                    self._must_look, next_look = False, clock() + self._poll
+                    if await self.publish_batch() == BATCH:
+                        self.wake()
+                else:
+                    await self._publish_fresh()
+                    if clock() >= self._mark_at:
+                        await self._mark()
                 failures = 0
             except Exception as error:  # noqa: BLE001 - neither database nor broker may end the relay for good
                 failures += 1
-                pause = min(5.0, 0.1 * 2 ** min(failures, 6))
-                self._log.warning("relay_failed", error=repr(error), again_in=pause)
-            await self._sleep(pause, wakeable=failures == 0)
+                self._must_look, next_look = True, clock() + min(5.0, 0.1 * 2 ** min(failures, 6))
+                self._log.warning("relay_failed", error=repr(error), again_in=next_look - clock())
+            await self._sleep(min(next_look, self._mark_at if self._unmarked else next_look), wakeable=failures == 0)
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await self._mark()
 
-    async def _sleep(self, pause: float, *, wakeable: bool) -> None:
+    async def _sleep(self, deadline: float, *, wakeable: bool) -> None:
         """Wait for work; while database or broker are down, new events do not shorten the wait."""
-        deadline = asyncio.get_running_loop().time() + pause
         while not self._stopping:
             try:
                 async with asyncio.timeout_at(deadline):

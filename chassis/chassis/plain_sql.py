@@ -1,29 +1,50 @@
 """Statements that run for every request and every message, sent by the driver itself.
 
-SQLAlchemy's asynchronous way to send a statement costs some 100 µs of Python more than asyncpg's. Here is the
-driver's connection inside the session's own transaction: what is sent through it commits and rolls back with the rest.
+SQLAlchemy's asynchronous way to send a statement costs some 100 µs of Python more than asyncpg's. What is sent through
+the driver's connection commits and rolls back with the rest of the session's transaction.
 """
 
-from typing import Any
+from collections.abc import Iterable
+from uuid import UUID
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session
 
-_KEY = "driver_connection"
+from chassis.transactions import TRANSACTION, Transaction
 
 
 async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
     """Asyncpg's connection, in the transaction of this session. Not to be kept beyond it."""
-    known: asyncpg.Connection | None = session.info.get(_KEY)
-    if known is None:
-        adapted = await session.run_sync(_adapted)
-        # SQLAlchemy sends BEGIN with its first statement; this may be the first one.
-        if adapted._transaction is None:  # noqa: SLF001 - no public way to begin without a statement; a test holds it
-            await adapted._start_transaction()  # noqa: SLF001 - as above
-        known = session.info[_KEY] = adapted.driver_connection
-    return known
+    transaction: Transaction = session.info[TRANSACTION]
+    return await transaction.driver()
 
 
-def _adapted(session: Session) -> Any:
-    return session.connection().connection.dbapi_connection
+async def begin_with(session: AsyncSession, statement: str) -> str:
+    """Begin the session's transaction with a statement of literals, in one round trip; what it did: "INSERT 0 1"."""
+    transaction: Transaction = session.info[TRANSACTION]
+    return await transaction.begin_with(statement)
+
+
+def end_with(session: AsyncSession, statement: str) -> None:
+    """Let the commit of the session's transaction take a statement of literals along, in one round trip."""
+    transaction: Transaction = session.info[TRANSACTION]
+    transaction.last_statement = statement
+
+
+def row_of_literals(values: Iterable[object]) -> str:
+    """A row of values in a statement without parameters. Raises TypeError for what is no id, text, bytes or number."""
+    return f"({', '.join(map(_literal, values))})"
+
+
+def _literal(value: object) -> str:
+    """Texts go as hexadecimal digits, so that none is ever read as SQL."""
+    match value:
+        case int():
+            return str(value)
+        case UUID():
+            return f"'{value}'"
+        case bytes():
+            return f"decode('{value.hex()}', 'hex')"
+        case str():
+            return f"convert_from(decode('{value.encode().hex()}', 'hex'), 'UTF8')"
+    raise TypeError(type(value))

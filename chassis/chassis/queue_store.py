@@ -6,6 +6,7 @@ Everything that is asked for while one commit is under way shares the next one, 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -58,20 +59,44 @@ _BIND = "INSERT INTO bindings SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHI
 _UNBIND = "DELETE FROM bindings WHERE queue = $1 AND type <> ALL($2::text[])"
 
 
-@dataclass(slots=True, eq=False)
 class Delivery:
-    """A message on its way to a handler."""
+    """A message on its way to a handler, with its row's position, or handed over before it has one.
 
-    position: int
-    body: bytes
-    attempt: int
+    Without a row, publisher and consumer agree here whether it needs one: not when it was handled before the publisher
+    stopped waiting.
+    """
+
+    __slots__ = ("attempt", "body", "decided", "needs_row", "row")
+
+    def __init__(self, body: bytes, *, attempt: int = 1, position: int | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        self.body = body
+        self.attempt = attempt
+        self.needs_row = position is not None
+        self.decided: asyncio.Future[bool] = loop.create_future()
+        """Whether the handler took it."""
+        self.row: asyncio.Future[int | None] = loop.create_future()
+        """The position; None when there will be none."""
+        if position is not None:
+            self.row.set_result(position)
+
+    def must_be_stored(self) -> bool:
+        """The publisher waits no longer; whether it has to write a row."""
+        self.needs_row = not (self.decided.done() and self.decided.result())
+        return self.needs_row
+
+    async def end(self, *, is_handled: bool) -> int | None:
+        """The handler returned; the position of the row that is to be settled, if there is one."""
+        if not self.decided.done():
+            self.decided.set_result(is_handled)
+        return await self.row if self.needs_row or not is_handled else None
 
 
 @dataclass(slots=True, eq=False)
 class _Publish:
     queues: Sequence[str]
     message: Message
-    committed: asyncio.Future[None]
+    committed: asyncio.Future[Sequence[int]]
 
 
 @dataclass(slots=True, eq=False)
@@ -82,19 +107,17 @@ class _Settle:
 
 
 class QueueStore:
-    """Writes and reads messages; tells `on_insert` of each new one, and `on_doubt` when some may be unknown to it."""
+    """Writes and reads messages; tells `on_doubt` when some may be there that nobody was told of."""
 
     def __init__(
         self,
         url: str,
         *,
         pause: float,
-        on_insert: Callable[[str, Delivery], None],
         on_doubt: Callable[[], None],
     ) -> None:
         self._url = url
         self._pause = pause
-        self._on_insert = on_insert
         self._on_doubt = on_doubt
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._publishes: list[_Publish] = []
@@ -145,21 +168,21 @@ class QueueStore:
     async def waiting(self, queue: str, *, besides: Sequence[int]) -> list[tuple[float, Delivery]]:
         """Up to FETCH messages by the time they are due, each with the seconds until then."""
         rows = await self.pool.fetch(_WAITING, queue, besides, FETCH)
-        return [(row["delay"], Delivery(row["position"], row["body"], row["attempt"])) for row in rows]
+        return [(row["delay"], Delivery(row["body"], attempt=row["attempt"], position=row["position"])) for row in rows]
 
     async def count_waiting(self, queue: str) -> int:
         """How many messages it has, parked ones aside."""
         query = "SELECT count(*) FROM messages WHERE queue = $1 AND parked_at IS NULL"
         return int(await self.pool.fetchval(query, queue))
 
-    async def publish(self, message: Message, queues: Sequence[str]) -> None:
-        """Returns when the message is committed to each queue. Raises PublishFailed."""
+    async def publish(self, message: Message, queues: Sequence[str]) -> Sequence[int]:
+        """Returns when the message is committed to each queue: the positions of its rows. Raises PublishFailed."""
         if not self.is_running():
             raise PublishFailed("The bus is not running.")
-        committed = asyncio.get_running_loop().create_future()
+        committed: asyncio.Future[Sequence[int]] = asyncio.get_running_loop().create_future()
         self._publishes.append(_Publish(queues, message, committed))
         self._asked.set()
-        await committed
+        return await committed
 
     async def settle(self, position: int, later: Retry | Park | None) -> None:
         """Returns when the fate of a delivery is committed (None: handled); a database that is away delays it."""
@@ -202,11 +225,11 @@ class QueueStore:
             [message.body for _, message in rows],
         )
         # Identity values are given in the order of the rows.
-        for position, (queue, message) in zip(sorted(row[0] for row in inserted), rows, strict=True):
-            self._on_insert(queue, Delivery(position, message.body, attempt=1))
-        for committed in [write.committed for write in publishes] + [write.committed for write in settles]:
-            if not committed.done():
-                committed.set_result(None)
+        positions = iter(sorted(row[0] for row in inserted))
+        for publish in publishes:
+            _succeed(publish.committed, [next(positions) for _ in publish.queues])
+        for settle in settles:
+            _succeed(settle.committed, None)
 
 
 class ParkedRows:
@@ -269,6 +292,11 @@ async def _migrate(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
     for version, changes in enumerate(SCHEMA[done:], start=done + 1):
         await connection.execute(changes)
         await connection.execute("INSERT INTO schema_versions VALUES ($1)", version)
+
+
+def _succeed(committed: asyncio.Future[Any], result: Any) -> None:
+    if not committed.done():
+        committed.set_result(result)
 
 
 def _fail(publish: _Publish, reason: str) -> None:

@@ -138,7 +138,8 @@ class Service:
         """Open the database and bind the queue, so that nothing published from now on misses this service."""
         service_name.set(self.name)
         await self.database.start()
-        self.database.wake_relay = self.relay.wake
+        if self.works:
+            self.database.wake_relay = self.relay.wake
         for action in self._on_start:
             await action()
         if self.works and self.subscriptions:

@@ -1,7 +1,7 @@
-"""A process of a service that dies at the worst moment: `dying_process.py relay|consumer <bus url> <database url>`.
+"""A process of a service that dies at the worst moment: `dying_process.py <part> <bus url> <database url>`.
 
 `relay` dies after the bus confirmed an event and before the outbox says so; `consumer` after the handler's commit and
-before the acknowledgement.
+before the acknowledgement; `both` relays to itself and dies like the consumer.
 """
 
 import asyncio
@@ -63,9 +63,13 @@ async def note(session: AsyncSession, lamp: Lamp) -> None:
     await session.execute(text("INSERT INTO notes VALUES (:lamp)"), {"lamp": lamp.lamp_id})
 
 
-async def relay(bus: Bus, database_url: str) -> None:
+async def until_ready(bus: Bus) -> None:
     while not bus.is_ready():  # noqa: ASYNC110 - the port tells it only when asked
         await asyncio.sleep(0.01)
+
+
+async def relay(bus: Bus, database_url: str) -> None:
+    await until_ready(bus)
     await Relay(LockConnection(database_url), DeadlyBus(bus)).publish_batch()
 
 
@@ -79,13 +83,19 @@ async def consumer(bus: Bus, database_url: str) -> None:
         die()
 
     await bus.subscribe(queue_of(database_url), [TYPE], handle)
-    await asyncio.Event().wait()
+
+
+async def both(bus: Bus, database_url: str) -> None:
+    await consumer(bus, database_url)
+    await until_ready(bus)
+    await Relay(LockConnection(database_url), bus).publish_batch()
 
 
 async def main(part: str, bus_url: str, database_url: str) -> None:
     bus = open_bus(bus_url)
     await bus.start()
-    await {"relay": relay, "consumer": consumer}[part](bus, database_url)
+    await {"relay": relay, "consumer": consumer, "both": both}[part](bus, database_url)
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -139,6 +139,23 @@ async def test_a_consumer_killed_between_commit_and_acknowledgement(bus_url: str
     assert await database.reads.fetchval("SELECT count(DISTINCT lamp_id) FROM notes") == 3
 
 
+async def test_a_process_killed_while_it_hands_its_events_to_itself(bus_url: str, database: Database) -> None:
+    """The embedded shop: what was handed over in memory has no row, and the outbox still has it."""
+    await bind(bus_url, database)
+    events = await light(database, 3)
+    await die("both", bus_url, database)
+    assert await database.reads.fetchval("SELECT count(*) FROM notes") >= 1, "it died after a commit"
+
+    bus = dying.open_bus(bus_url)
+    await bus.start()
+    await until_ready(bus)
+    consumed = asyncio.create_task(consume(bus, database, until=events))
+    await relay_all(bus, database)
+    await consumed
+    assert await database.reads.fetchval("SELECT count(*) FROM notes") == 3
+    assert await database.reads.fetchval("SELECT count(DISTINCT lamp_id) FROM notes") == 3
+
+
 async def test_the_embedded_bus_outlives_a_crash_of_its_database(tmp_path: Path) -> None:
     server = PostgresServer(tmp_path / "postgres")
     server.start()

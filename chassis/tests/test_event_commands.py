@@ -115,9 +115,10 @@ async def test_an_unknown_message_is_a_sentence_and_not_a_trace(operator: Operat
 
 
 async def test_what_a_broker_lost_goes_out_again(operator: Operator, database: Database) -> None:
-    async with database.transaction() as session:
-        for age in ("1 hour", "3 days"):
+    for age in ("1 hour", "3 days"):
+        async with database.transaction() as session:
             id = await record(session, ThingHappened(thing="lamp"), subject=new_id(), sequence=1)
+        async with database.transaction() as session:
             published = f"UPDATE outbox SET published_at = clock_timestamp() - interval '{age}' WHERE id = :id"
             await session.execute(text(published), {"id": id})
 

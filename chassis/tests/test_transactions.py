@@ -31,10 +31,16 @@ def stage(toy: Harness) -> Stage:
 async def nothing_stays(toy: Harness) -> None:
     """No row, no event, and no connection that is still in use."""
     async with asyncio.timeout(5):
-        while toy.database.engine.pool.checkedout():  # noqa: ASYNC110 - the pool tells only when asked
-            await asyncio.sleep(0.01)
         assert await toy.fetch("SELECT * FROM things") == []
         assert await toy.events() == []
+        await nothing_is_open(toy)
+
+
+async def nothing_is_open(toy: Harness) -> None:
+    """No connection is in use or in a transaction."""
+    async with asyncio.timeout(5):
+        while toy.database.engine.pool.checkedout():  # noqa: ASYNC110 - the pool tells only when asked
+            await asyncio.sleep(0.01)
         busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
         while (await toy.fetch(busy))[0][0]:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
@@ -193,3 +199,43 @@ async def test_driver_and_session_see_each_other(toy: Harness) -> None:
         seen = await session.scalar(text("SELECT count(*) FROM inbox WHERE event_id = :id"), {"id": event_id})
     assert seen == 1
     assert len(await toy.fetch("SELECT * FROM inbox")) == 1
+
+
+async def test_one_statement_is_committed_without_a_transaction_around_it(toy: Harness) -> None:
+    sent: list[str] = []
+    async with toy.database.one_statement() as session:
+        connection = await driver_connection(session)
+        connection.add_query_logger(lambda logged: sent.append(logged.query))
+    event_id = new_id()
+    async with toy.database.one_statement() as session:
+        connection = await driver_connection(session)
+        await connection.execute("INSERT INTO inbox (event_id, consumer, type) VALUES ($1, 'toy', 'x')", event_id)
+    await asyncio.sleep(0)  # the driver tells of a statement in the loop's next turn
+    assert len(sent) == 1
+    assert [row["event_id"] for row in await toy.fetch("SELECT event_id FROM inbox")] == [event_id]
+
+
+async def test_a_second_statement_is_refused_where_one_was_promised(toy: Harness) -> None:
+    async def send_two() -> None:
+        async with toy.database.one_statement() as session:
+            connection = await driver_connection(session)
+            await connection.execute("INSERT INTO inbox (event_id, consumer, type) VALUES ($1, 'toy', 'x')", new_id())
+            await connection.execute("DELETE FROM inbox")
+
+    with pytest.raises(RuntimeError):
+        await send_two()
+    assert len(await toy.fetch("SELECT * FROM inbox")) == 1
+    await nothing_is_open(toy)
+
+
+async def test_a_session_is_refused_where_one_statement_was_promised(toy: Harness) -> None:
+    with pytest.raises(RuntimeError):
+        async with toy.database.one_statement() as session:
+            await session.execute(text("SELECT 1"))
+    await nothing_is_open(toy)
+
+
+async def test_a_session_that_only_adds_is_written_at_the_commit(toy: Harness) -> None:
+    """The unit of work connects at the commit, when nothing was asked before."""
+    made = (await toy.client.post(THINGS, json={"name": "a"}, headers=toy.as_user())).json()
+    assert [str(row["id"]) for row in await toy.fetch("SELECT id FROM things")] == [made["id"]]

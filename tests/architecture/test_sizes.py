@@ -6,8 +6,8 @@ from pathlib import Path
 
 FILE_LINES = 450
 FUNCTION_LINES = 60
-CHASSIS_LINES_OF_CODE = 2_300
-MESSAGING_LINES_OF_CODE = 1_800
+CHASSIS_LINES_OF_CODE = 2_350
+MESSAGING_LINES_OF_CODE = 1_850
 OBSERVING_LINES_OF_CODE = 550
 MESSAGING = ("event", "outbox", "inbox", "inprocess", "queue_store", "rabbitmq", "job", "locks", "operations")
 """How the names of the chassis' modules for events begin; what Haat exists for has a budget of its own."""

@@ -82,12 +82,13 @@ async def read_cart(request: Request, shopper: Reading, database: Db) -> Respons
 async def add_item(request: Request, body: AddItem, shopper: Writing, database: Db, key: IdempotencyKey) -> Response:
     """Add a variant; one that is in the cart already adds up. A newcomer gets a cart and its token."""
     offer = await catalog_copy.find_offer(database, request.app.state.catalog, body.variant_id)
-    async with database.transaction() as session:
+    # A newcomer's cart is made in one statement.
+    async with database.one_statement() if shopper.is_new else database.transaction() as session:
         opened = await _open(session, shopper)
         cart, token = opened.cart, None
         if cart is None:
             token = new_token()
-            cart = await new_guest_cart(session, hash_token(token))
+            cart = new_guest_cart(session, hash_token(token))
             opened, shopper = Opened(cart, []), Shopper(None, token, by_cookie=False)
         # A newcomer is no known caller: the token, of which nobody may keep more than the hash, is in the answer.
         attempt = await _attempt(request, shopper, key) if key and token is None else None

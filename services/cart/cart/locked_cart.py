@@ -5,7 +5,7 @@ user's, both before anything else. Every purchase passes here three times, so th
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -57,6 +57,8 @@ class LockedCart:
     """By variant."""
     offers: dict[UUID, Offer] = field(default_factory=dict)
     """What the catalogue offers of the items' variants, by variant."""
+    new_token_hash: str | None = None
+    """Of the guest whose cart this is, as long as it has no row."""
     merged_into: UUID | None = None
     capped: list[dict[str, Any]] = field(default_factory=list)
     _removed: dict[UUID, Item] = field(default_factory=dict)
@@ -108,19 +110,20 @@ class LockedCart:
         if not self._is_changed:
             return
         put = [item for item in self.items.values() if not item.is_written]
-        connection = await driver_connection(self.session)
-        self.updated_at = await connection.fetchval(
-            _SAVE,
-            self.id,
-            self.version,
-            self.merged_into,
-            msgspec.json.encode(self.capped).decode(),
-            [item.id for item in self._removed.values()],
+        columns = (
             [item.id for item in put],
             [item.variant_id for item in put],
             [item.quantity for item in put],
             [item.seen_price for item in put],
         )
+        connection = await driver_connection(self.session)
+        if self.new_token_hash is not None:
+            self.updated_at = await connection.fetchval(_MAKE, self.id, self.new_token_hash, self.version, *columns)
+            self.new_token_hash = None
+        else:
+            removed = [item.id for item in self._removed.values()]
+            ending = (self.merged_into, msgspec.json.encode(self.capped).decode())
+            self.updated_at = await connection.fetchval(_SAVE, self.id, self.version, *ending, removed, *columns)
         for item in put:
             item.is_written = True
         self._removed.clear()
@@ -140,6 +143,17 @@ _SAVE = """
     UPDATE carts SET version = $2, merged_into = $3, capped = $4::jsonb, updated_at = clock_timestamp()
     WHERE id = $1 RETURNING updated_at
 """
+_MAKE = """
+    WITH cart AS (
+        INSERT INTO carts (id, token_hash, version, updated_at) VALUES ($1, $2, $3, clock_timestamp())
+        RETURNING updated_at
+    ), put AS (
+        INSERT INTO cart_items (id, cart_id, variant_id, quantity, seen_price)
+        SELECT item.id, $1, item.variant_id, item.quantity, item.seen_price
+        FROM unnest($4::uuid[], $5::uuid[], $6::int[], $7::bigint[]) AS item (id, variant_id, quantity, seen_price)
+    )
+    SELECT updated_at FROM cart
+"""
 _ITEMS = """
     SELECT item.id, item.quantity, item.seen_price, offers.*
     FROM cart_items AS item JOIN offers ON offers.variant_id = item.variant_id
@@ -158,7 +172,6 @@ _LOCK = """
 _LOCK_GUEST = _LOCK.format(owner="token_hash = $1 AND merged_into IS NULL")
 _LOCK_USER = _LOCK.format(owner="user_id = $1")
 _NEW_USER = "INSERT INTO carts (id, user_id, version) VALUES ($1, $2, 0) ON CONFLICT (user_id) DO NOTHING"
-_NEW_GUEST = "INSERT INTO carts (id, token_hash, version) VALUES ($1, $2, 0) RETURNING updated_at"
 
 
 async def lock_guest_cart(session: AsyncSession, token_hash: str) -> LockedCart | None:
@@ -176,11 +189,9 @@ async def lock_user_cart(session: AsyncSession, user_id: UUID) -> LockedCart:
     return cart
 
 
-async def new_guest_cart(session: AsyncSession, token_hash: str) -> LockedCart:
-    """An empty cart for a guest who has none; nobody else can see it before the commit."""
-    connection = await driver_connection(session)
-    cart_id = new_id()
-    return LockedCart(session, cart_id, 0, await connection.fetchval(_NEW_GUEST, cart_id, token_hash))
+def new_guest_cart(session: AsyncSession, token_hash: str) -> LockedCart:
+    """An empty cart for a guest who has none. It is made with what is put into it."""
+    return LockedCart(session, new_id(), 0, datetime.now(UTC), new_token_hash=token_hash)
 
 
 async def _lock(session: AsyncSession, statement: str, owner: UUID | str) -> LockedCart | None:

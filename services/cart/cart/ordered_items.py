@@ -13,6 +13,7 @@ stock may come later; until then the items are marked `insufficient_stock`.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -20,13 +21,14 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cart.events import OrderClosed, OrderPlaced
-from cart.locked_cart import LockedCart, lock_user_cart
+from cart.locked_cart import Item, LockedCart, lock_user_cart
 from cart.models import MAX_ITEMS, MAX_QUANTITY, OrderState
 from chassis.plain_sql import driver_connection
 
 _FIND = "SELECT state, items::text FROM cart_orders WHERE order_id = $1"
 _ADD = """
     INSERT INTO cart_orders (order_id, cart_id, state, items, cart_version) VALUES ($1, $2, $3, $4::jsonb, $5)
+    ON CONFLICT (order_id) DO NOTHING RETURNING true
 """
 _RETURN = """
     UPDATE cart_orders SET state = 'returned', cart_version = NULL, updated_at = clock_timestamp() WHERE order_id = $1
@@ -99,25 +101,37 @@ async def taken_by(session: AsyncSession, cart: LockedCart) -> UUID | None:
 
 
 async def _placed(session: AsyncSession, cart: LockedCart, order_id: UUID, items: Iterable[Ordered]) -> None:
+    wanted: dict[UUID, int] = {}
+    for ordered in items:
+        wanted[ordered.variant_id] = wanted.get(ordered.variant_id, 0) + ordered.quantity
+    taken = [Part(item, min(item.quantity, wanted[key])) for key in wanted if (item := cart.items.get(key)) is not None]
+    row = (order_id, cart.id, OrderState.TAKEN.value, msgspec.json.encode([part.document() for part in taken]).decode())
     connection = await driver_connection(session)
-    if await connection.fetchrow(_FIND, order_id) is not None:
-        return
-    taken = [part for ordered in items if (part := _take(cart, ordered)) is not None]
-    row = (order_id, cart.id, OrderState.TAKEN.value, msgspec.json.encode(taken).decode())
-    await connection.execute(_ADD, *row, cart.version if taken else None)
+    # The version that the cart has once every part has left it.
+    if await connection.fetchval(_ADD, *row, cart.version + len(taken) if taken else None):
+        for part in taken:
+            _take(cart, part)
 
 
-def _take(cart: LockedCart, ordered: Ordered) -> dict[str, Any] | None:
-    item = cart.items.get(ordered.variant_id)
-    if item is None:
-        return None
-    quantity = min(item.quantity, ordered.quantity)
-    taken = {"variant_id": str(item.variant_id), "quantity": quantity, "seen_price": item.seen_price}
-    if quantity == item.quantity:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an order takes of one item."""
+
+    item: Item
+    quantity: int
+
+    def document(self) -> dict[str, Any]:
+        """As it is stored, for the day it comes back."""
+        item = self.item
+        return {"variant_id": str(item.variant_id), "quantity": self.quantity, "seen_price": item.seen_price}
+
+
+def _take(cart: LockedCart, part: Part) -> None:
+    item = part.item
+    if part.quantity == item.quantity:
         cart.remove(item)
     else:
-        cart.put(item.variant_id, item.quantity - quantity, seen_price=item.seen_price)
-    return taken
+        cart.put(item.variant_id, item.quantity - part.quantity, seen_price=item.seen_price)
 
 
 async def _closed_unpaid(session: AsyncSession, cart: LockedCart, order_id: UUID) -> None:

@@ -28,6 +28,11 @@ class Shopper:
     """The token came as the cookie."""
 
     @property
+    def is_new(self) -> bool:
+        """Neither signed in nor a guest with a token: whoever it is has no cart yet."""
+        return self.user_id is None and self.token is None
+
+    @property
     def token_hash(self) -> str | None:
         """What is stored of the token."""
         return None if self.token is None else hash_token(self.token)

@@ -130,11 +130,11 @@ async def receive_webhook(request: Request, db: Db, settings: Settings) -> Respo
     """Razorpay's calls: proven over the raw body, stored, answered; processed after."""
     body = await _raw_body(request)
     webhooks.prove(body, signature=request.headers.get("x-razorpay-signature"), secrets=settings.webhook_secrets)
-    async with db.transaction() as session:
+    async with db.one_statement() as session:
         event_id = await webhooks.receive(session, body, event_id=request.headers.get("x-razorpay-event-id"))
     if event_id is not None:
         processing: webhooks.Processing = request.app.state.webhooks
-        processing.soon(event_id)
+        processing.soon(event_id, body)
     return JSONResponse({"status": "stored"})
 
 

@@ -7,13 +7,12 @@ from chassis.operations import operations_router
 from chassis.service import Service, client_for
 from payments import admin_api, api, internal, observation, refunds
 from payments.collection import Collection
-from payments.daily_statement import Statements
 from payments.errors import PROBLEMS
 from payments.events import EVENTS
 from payments.figures import counted_calls, figures
 from payments.job_overview import JobOverview
 from payments.jobs import Work, jobs
-from payments.postgres_ledger import in_ledger, ledger_of
+from payments.postgres_ledger import in_ledger, ledger_of, one_step_of
 from payments.provider import Provider
 from payments.provider_calls import RecordedProvider
 from payments.razorpay_provider import RazorpayProvider
@@ -33,7 +32,7 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
     provider = RecordedProvider(provider or RazorpayProvider(settings), database)
     orders = client_for(settings, upstreams, "orders")
     ledger = ledger_of(database)
-    collection = Collection(ledger, provider=provider, orders=orders, settings=settings)
+    collection = Collection(ledger, one_step=one_step_of(database), provider=provider, orders=orders, settings=settings)
     webhooks = Processing(
         database,
         apply_payment=in_ledger(observation.observe_webhook),
@@ -41,7 +40,6 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
         account_id=settings.razorpay_account_id,
     )
     work = Work(settings, ledger, provider=provider, collection=collection)
-    statements = Statements(database, provider, orders)
 
     async def finish() -> None:
         await collection.close()
@@ -55,7 +53,7 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
         database=database,
         routers=(api.router, admin_api.router, internal.router, OPERATIONS),
         subscriptions=SUBSCRIPTIONS,
-        jobs=jobs(work, webhooks, statements),
+        jobs=jobs(work, webhooks),
         events=EVENTS,
         problems=PROBLEMS,
         figures=figures,
@@ -64,7 +62,6 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
             "provider": provider,
             "collection": collection,
             "webhooks": webhooks,
-            "statements": statements,
             "job_overview": JobOverview({name: client_for(settings, upstreams, name) for name in OTHERS}),
         },
         on_stop=(finish,),

@@ -73,12 +73,22 @@ class JustOpened:
 
 
 class Collection:
-    """Opening payments: the one process here that talks to another service."""
+    """Opening payments: the one process here that talks to another service.
+
+    `one_step` opens transactions of a single step, where that is cheaper than a whole one: a shopper waits for these.
+    """
 
     def __init__(
-        self, ledger: OpenLedger, *, provider: Provider, orders: InternalClient, settings: PaymentsSettings
+        self,
+        ledger: OpenLedger,
+        *,
+        one_step: OpenLedger | None = None,
+        provider: Provider,
+        orders: InternalClient,
+        settings: PaymentsSettings,
     ) -> None:
         self._ledger = ledger
+        self._one_step = one_step or ledger
         self._provider = provider
         self._orders = orders
         self._settings = settings
@@ -121,12 +131,12 @@ class Collection:
 
     async def _take_lease(self, order_id: UUID, *, user_id: UUID) -> tuple[Lease | None, Standing | None]:
         """The lease, or how the payment stands that gives none."""
-        async with self._ledger() as ledger:
+        async with self._one_step() as ledger:
             lease = await ledger.take_lease(order_id, user_id=user_id, seconds=self._settings.create_lease)
-            return lease, None if lease else await ledger.standing(order_id)
+        return lease, None if lease else await self._standing(order_id)
 
     async def _standing(self, order_id: UUID) -> Standing | None:
-        async with self._ledger() as ledger:
+        async with self._one_step() as ledger:
             return await ledger.standing(order_id)
 
     async def _ask_orders(self, order_id: UUID, *, user_id: UUID) -> None:
@@ -141,7 +151,7 @@ class Collection:
             raise OrderUnknown("Pay one of your own orders.")
         if order.status != "awaiting_payment" or order.total == 0:
             raise OrderNotPayable("The order does not wait for a payment.")
-        async with self._ledger() as ledger:
+        async with self._one_step() as ledger:
             await _note(ledger, order_id, order)
 
     async def _wait_for_the_other(self, order_id: UUID) -> None:
@@ -179,7 +189,7 @@ class Collection:
             # It may exist: the lease stays, and once it is over the look-up by receipt finds out.
             get_logger().warning("provider order in doubt", payment_id=str(lease.payment_id), error=str(error))
             raise ProviderDown("Repeat in a moment; nothing is paid twice.", retry_after=5) from error
-        async with self._ledger() as ledger:
+        async with self._one_step() as ledger:
             is_open = await ledger.adopt(lease.payment_id, [provider_order_id], lease=lease.id)
         return JustOpened(lease, provider_order_id) if is_open else None
 

@@ -2,9 +2,10 @@
 
 Problem
 ├── BadRequest 400      SignatureInvalid
-├── NotFound 404        PaymentNotFound, OrderUnknown, StatementNotFound
+├── NotFound 404        PaymentNotFound, OrderUnknown
 ├── Conflict 409        OrderNotPayable, NothingToRefund, RefundTooLarge
 ├── Unprocessable 422   RefundTooSmall, CurrencyUnsupported
+├── Unprocessable 422   RefundTooSmall
 └── Unavailable 503     ProviderDown
 """
 
@@ -30,13 +31,6 @@ class OrderUnknown(NotFound):
 
     code = "order_not_found"
     title = "Order not found"
-
-
-class StatementNotFound(NotFound):
-    """There is no statement of this day: it is not over, or lies before the first payment."""
-
-    code = "statement_not_found"
-    title = "Statement not found"
 
 
 class OrderNotPayable(Conflict):
@@ -85,7 +79,6 @@ PROBLEMS = (
     SignatureInvalid,
     PaymentNotFound,
     OrderUnknown,
-    StatementNotFound,
     OrderNotPayable,
     NothingToRefund,
     RefundTooLarge,

@@ -41,6 +41,17 @@ def ledger_of(database: Database) -> OpenLedger:
     return transaction
 
 
+def one_step_of(database: Database) -> OpenLedger:
+    """Opens a transaction that is one statement, which needs no round trips to begin and to commit it."""
+
+    @asynccontextmanager
+    async def statement() -> AsyncIterator[Ledger]:
+        async with database.one_statement() as session:
+            yield PostgresLedger(session)
+
+    return statement
+
+
 def in_ledger(process: Callable[[Ledger, Any], Awaitable[None]]) -> Callable[[AsyncSession, Any], Awaitable[None]]:
     """A process as inbox and webhooks call it: with the session whose transaction they have opened."""
 

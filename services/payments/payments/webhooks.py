@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.database import Database, db_now
 from chassis.jobs import JobOutcome
-from chassis.plain_sql import driver_connection
+from chassis.plain_sql import begin_with, driver_connection, row_of_literals
 from chassis.strict import Unreadable, decode_json
 from chassis.telemetry import causation_id, get_logger
 from payments.attempts import UnknownProviderOrder
@@ -43,9 +43,8 @@ _STORE = "INSERT INTO webhook_events (id, body) VALUES ($1, $2) ON CONFLICT DO N
 
 # Claimed and marked in one: should applying it fail, the mark is rolled back with the rest.
 _FINISH = """
-UPDATE webhook_events SET processed_at = clock_timestamp(), outcome = $2
-WHERE id = (SELECT id FROM webhook_events WHERE id = $1 AND processed_at IS NULL FOR UPDATE SKIP LOCKED)
-RETURNING body"""
+UPDATE webhook_events SET processed_at = clock_timestamp(), outcome = 'applied'
+WHERE id = (SELECT id FROM webhook_events WHERE id = {} AND processed_at IS NULL FOR UPDATE SKIP LOCKED)"""
 
 _CORRECT = "UPDATE webhook_events SET outcome = $2 WHERE id = $1"
 
@@ -79,9 +78,9 @@ class Processing:
     _under_way: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE), init=False)
 
-    def soon(self, event_id: str) -> None:
+    def soon(self, event_id: str, body: bytes) -> None:
         """At once, but after the answer; should this process end first, its turn comes by the clock."""
-        task = asyncio.create_task(self._process(event_id))
+        task = asyncio.create_task(self._process(event_id, body))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
@@ -93,31 +92,31 @@ class Processing:
     async def process_due(self, *, limit: int = 50) -> JobOutcome:
         """Every stored webhook whose turn it is."""
         async with self.database.transaction() as session:
-            due = select(WebhookEvent.id).where(
+            due = select(WebhookEvent.id, WebhookEvent.body).where(
                 WebhookEvent.processed_at.is_(None), WebhookEvent.next_try_at <= db_now()
             )
-            waiting = list(await session.scalars(due.order_by(WebhookEvent.next_try_at).limit(limit)))
-        for event_id in waiting:
-            await self._process(event_id)
+            waiting = (await session.execute(due.order_by(WebhookEvent.next_try_at).limit(limit))).all()
+        for event_id, body in waiting:
+            await self._process(event_id, body)
         return JobOutcome(found=len(waiting))
 
-    async def _process(self, event_id: str) -> None:
+    async def _process(self, event_id: str, body: bytes) -> None:
         # What is observed and published meanwhile names this webhook as its cause.
         cause = causation_id.set(event_id)
         try:
             async with self._turns:
-                await self._attempt(event_id)
+                await self._attempt(event_id, body)
         except Exception as error:  # noqa: BLE001 - it stays stored as it was, and its turn comes again
             get_logger().warning("webhook not processed", event_id=event_id, error=repr(error))
         finally:
             causation_id.reset(cause)
 
-    async def _attempt(self, event_id: str) -> None:
+    async def _attempt(self, event_id: str, body: bytes) -> None:
         try:
             async with self.database.transaction() as session:
-                connection = await driver_connection(session)
-                body = await connection.fetchval(_FINISH, event_id, _APPLIED)
-                if body is not None and (outcome := await self._apply(session, body)) != _APPLIED:
+                is_mine = await begin_with(session, _FINISH.format(row_of_literals((event_id,)))) == "UPDATE 1"
+                if is_mine and (outcome := await self._apply(session, body)) != _APPLIED:
+                    connection = await driver_connection(session)
                     await connection.execute(_CORRECT, event_id, outcome)
         except UnknownProviderOrder:
             await self._postpone(event_id, outcome="unknown order", give_up_after=GIVE_UP_AFTER)
