@@ -1,7 +1,7 @@
 # Every path is relative, so that the checkout may live in a folder with spaces in its name.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run reset seed stack stack-status events test test-faults check-invariants lint format lock contracts images test-compose test-races bench
+.PHONY: help run reset seed stack stack-status events test test-faults check-invariants lint format lock contracts images test-compose test-races test-simulation bench
 
 PYTHON ?= python3
 export PYTHON
@@ -13,6 +13,10 @@ DO ?= list
 ONLY ?=
 SIZE ?= 300
 ROUNDS ?= 1000
+# For `make test-simulation`: how long, or which schedule again, and which of its steps to leave out.
+SECONDS ?= 60
+SEED ?=
+WITHOUT ?=
 
 packages := chassis accounts catalog cart orders payments gateway razorpay_simulator embedded localservers stack
 tests := chassis/tests $(wildcard services/*/tests) gateway/tests $(wildcard simulators/*/tests) \
@@ -20,7 +24,7 @@ tests := chassis/tests $(wildcard services/*/tests) gateway/tests $(wildcard sim
 python := .venv/bin/python
 
 help:  ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 run:  ## Start all of Haat, with nothing but Python on the machine (PORT, SIMULATOR_PORT, MANAGEMENT_PORT, HAAT_DATA)
 	@requirements/install.sh embedded && exec $(python) -m embedded
@@ -46,7 +50,7 @@ test:  ## Prove it all on a real PostgreSQL and RabbitMQ, or one folder of it (m
 ifeq ($(T),)
 	@$(python) -m tests.alone
 	@$(python) -m localservers.with_rabbitmq $(python) -m pytest -q -n 2 --dist loadfile --ignore=services
-	@$(python) -m tests.with_stack $(python) -m pytest -q tests/e2e
+	@$(python) -m tests.with_stack sh -c '$(python) -m pytest -q tests/e2e && $(python) -m tests.faults --short'
 else
 	@$(python) -m pytest -q $(T)
 endif
@@ -95,6 +99,10 @@ images:  ## Build the image of every service, the gateway and the simulator
 test-compose:  ## Prove the journeys against the demo in containers (needs a Docker engine)
 	@requirements/install.sh dev
 	@$(python) -m tests.deploy.with_compose $(python) -m pytest -q tests/e2e
+
+test-simulation:  ## Simulate shops in virtual time on every core (SECONDS=600), or one again (SEED=7)
+	@requirements/install.sh dev
+	@$(python) -m tests.simulation --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(WITHOUT),--without $(WITHOUT))
 
 bench:  ## Measure, and write the results below bench/
 	@requirements/install.sh dev

@@ -41,13 +41,13 @@ def main(command: list[str]) -> int:
         points.mkdir()
         try:
             process.open(HAAT_CRASH_POINTS=str(points))
-            told = {
+            places = {
                 "HAAT_URL": process.gateway,
                 "HAAT_SIMULATOR_URL": process.simulator,
                 "HAAT_STACK": str(process.data),
                 "HAAT_CRASH_POINTS": str(points),
             }
-            status = subprocess.run(command, env={**os.environ, **told}, check=False).returncode
+            status = subprocess.run(command, env={**os.environ, **places}, check=False).returncode
             process.close()
             # Whom the command brought is not known here, but what such things look like is.
             if told := leaks(process.logs(), secrets=[*secrets_of(process.secrets()), DEMO_PASSWORD, PASSWORD]):

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.routing import Route
 
@@ -86,8 +87,21 @@ def test_a_process_of_production_starts_on_what_it_is_told(
         )
         assert settings.env == "production"
         assert settings.host == "0.0.0.0"
-        roles = {"web": "web", "worker": "worker"}
-        assert settings.role == ("all" if part is GATEWAY else roles[name.rpartition("-")[2]])
+        assert settings.role == ("all" if part is GATEWAY else name.rpartition("-")[2])
+        assert not left_at_this_machine(settings, part), "what is not set means the machine it runs on, or nothing"
+
+
+def left_at_this_machine(settings: ServiceSettings, part: Part) -> set[str]:
+    """Fields whose value says where something is, or what opens it, and was left at what only suits one machine."""
+    spare = {"hosts", f"{part.name}_url", *(() if part.has_database else ("database_url",))}
+    found = set()
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        is_empty = isinstance(value, SecretStr) and not value.get_secret_value()
+        if name not in spare and (is_empty or "127.0.0.1" in str(value) or "localhost" in str(value)):
+            found.add(name)
+    needed = ("amqp_url", "service_key", *(() if not part.has_database else ("database_url",)))
+    return found | {name for name in needed if not getattr(settings, name)}
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +139,8 @@ def test_images_and_servers_are_those_of_compose(local: Rendered, production: Re
 def test_the_demo_has_compose_s_servers_and_what_fills_it(local: Rendered) -> None:
     compose = ComposeFile.read()
     lasting = {each.part for each in local.workloads() if each.object["kind"] != "Job"}
-    assert lasting == set(compose.lasting())
+    watching = {name for name, each in compose.lasting().items() if each.get("profiles") == ["observability"]}
+    assert lasting == set(compose.lasting()) - watching
     jobs = {each.name: each for each in local.workloads() if each.object["kind"] == "Job"}
     assert set(jobs) == {name for name in compose.ending() if name.endswith("-seed")}
     for each in jobs.values():

@@ -45,7 +45,7 @@ SHORT = (
     "cart dies at commit.before",
     "RabbitMQ is killed",
     "PostgreSQL is killed",
-    "everything is published again, twice",
+    "everything is published again",
 )
 
 

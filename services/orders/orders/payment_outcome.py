@@ -37,6 +37,16 @@ class PaymentCaptured(PaymentReport):
     attempt_id: UUID
     amount: int
     currency: str
+    captured_total: int | None = None
+    refunded_total: int | None = None
+    """Both unknown to a release of payments before this one."""
+
+    @property
+    def shows(self) -> PaymentStatus:
+        """Money was taken, and may have gone back since: a capture is told again, and attempts can be several."""
+        if self.captured_total is None or self.refunded_total is None:
+            return PaymentStatus.PAID
+        return status_of_sums(self.captured_total, self.refunded_total)
 
 
 class PaymentFailed(Reader):
@@ -65,7 +75,7 @@ async def on_payment_captured(book: OrderBook, captured: PaymentCaptured) -> boo
     order, step = await advance(book, captured.order_id, lambda order: decide_capture(order, captured))
     if order is None:
         return False
-    shown = step is not None or await _show(book, order, captured, status=PaymentStatus.PAID)
+    shown = step is not None or await _show(book, order, captured, status=captured.shows)
     if step is not None and step.move.trigger is Trigger.CAPTURE_MISMATCHED:
         await hold_for_review(book, order, why="captured amount or currency differs from the order's")
     await _review_when_refunded(book, order)
@@ -111,7 +121,7 @@ def _give_back(order: Order, captured: PaymentCaptured, trigger: Trigger, reason
 
 
 def _step(move: Move, captured: PaymentCaptured, *, reason: RefundReason, changes: dict[str, object]) -> Step:
-    shown = (PaymentStatus.PAID, captured.payment_version)
+    shown = (captured.shows, captured.payment_version)
     return Step(move=move, attempt_id=captured.attempt_id, refund_reason=reason, changes=changes, payment=shown)
 
 
@@ -134,25 +144,30 @@ def decide_intent_closed(order: Order) -> Step | None:
 
 async def on_refund_submitted(book: OrderBook, refund: RefundReport) -> bool:
     """The provider was asked to return money; until it has, the sums stand as they were."""
-    return await _refund_seen(book, refund, status=status_of_sums(refund))
+    return await _refund_seen(book, refund, status=status_of_sums(refund.captured_total, refund.refunded_total))
 
 
 async def on_refund_processed(book: OrderBook, refund: RefundReport) -> bool:
     """Money is back at the shopper's bank."""
-    return await _refund_seen(book, refund, status=status_of_sums(refund))
+    return await _refund_seen(book, refund, status=status_of_sums(refund.captured_total, refund.refunded_total))
 
 
 async def on_refund_failed(book: OrderBook, refund: RefundReport) -> bool:
     """Money that should go back did not; payments tries again or calls for people."""
-    return await _refund_seen(book, refund, status=PaymentStatus.REFUND_FAILED)
+    return await _refund_seen(book, refund, status=status_after_failure(refund))
 
 
-def status_of_sums(refund: RefundReport) -> PaymentStatus:
+def status_of_sums(captured: int, refunded: int) -> PaymentStatus:
     """What the sums of a payment tell the shopper."""
-    if refund.refunded_total <= 0:
+    if refunded <= 0:
         return PaymentStatus.PAID
-    is_all = refund.refunded_total >= refund.captured_total
-    return PaymentStatus.REFUNDED if is_all else PaymentStatus.PARTIALLY_REFUNDED
+    return PaymentStatus.REFUNDED if refunded >= captured else PaymentStatus.PARTIALLY_REFUNDED
+
+
+def status_after_failure(refund: RefundReport) -> PaymentStatus:
+    """A refund that failed because all the money is back already, by whatever way, is no bad news."""
+    is_all = status_of_sums(refund.captured_total, refund.refunded_total) is PaymentStatus.REFUNDED
+    return PaymentStatus.REFUNDED if is_all else PaymentStatus.REFUND_FAILED
 
 
 async def _refund_seen(book: OrderBook, refund: RefundReport, *, status: PaymentStatus) -> bool:

@@ -247,3 +247,22 @@ class OrderTrace(Answer):
     number: str
     items: list[TraceItem]
     gaps: list[TraceGap]
+
+
+class OrderTotal(Answer):
+    """What an order is worth, and what pays it."""
+
+    id: Id
+    number: str
+    status: Status
+    total: int
+    currency: str
+    paying_attempt_id: Id | None
+    paid_at: Time | None
+
+
+class OrderTotals(Answer):
+    """Some orders with what they are worth."""
+
+    items: list[OrderTotal]
+    next_cursor: str | None

@@ -235,3 +235,26 @@ async def test_event_that_changes_nothing_is_counted(shop: "Shop") -> None:
     await shop.tell("payment.intent_closed.v1", order)
     exposition = shop.harness.service.metrics.exposition().decode()
     assert 'haat_events_without_effect_total{type="payment.intent_closed.v1"} 1.0' in exposition
+
+
+async def test_capture_told_again_does_not_hide_that_the_money_went_back(shop: "Shop") -> None:
+    """Payments tells a capture again when an order closes, with what has gone back since."""
+    asha = shop.shopper()
+    order = await asha.placed(price=50_000)
+    attempt = await shop.capture(order, captured_total=50_000, refunded_total=0)
+    await asha.send("POST", f"/orders/{order['id']}/cancel")
+    await shop.refund("processed", order, version=3, refunded=50_000)
+    told = {"captured_total": 50_000, "refunded_total": 50_000}
+    await shop.capture(order, attempt_id=attempt, payment_version=4, **told)
+    assert (await shop.row(order["id"]))["payment_status"] == "refunded"
+    second = await shop.capture(order, payment_version=5, captured_total=100_000, refunded_total=50_000)
+    assert second != attempt
+    assert (await shop.row(order["id"]))["payment_status"] == "partially_refunded"
+
+
+async def test_refund_that_fails_because_all_is_back_already_is_no_bad_news(shop: "Shop") -> None:
+    """Somebody had given the money back in the provider's dashboard before."""
+    order = await shop.shopper().placed(price=50_000)
+    await shop.capture(order)
+    await shop.refund("failed", order, version=3, refunded=50_000)
+    assert (await shop.row(order["id"]))["payment_status"] == "refunded"

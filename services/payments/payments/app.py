@@ -7,6 +7,7 @@ from chassis.operations import operations_router
 from chassis.service import Service, client_for
 from payments import admin_api, api, internal, observation, refunds
 from payments.collection import Collection
+from payments.daily_statement import Statements
 from payments.errors import PROBLEMS
 from payments.events import EVENTS
 from payments.figures import counted_calls, figures
@@ -40,6 +41,7 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
         account_id=settings.razorpay_account_id,
     )
     work = Work(settings, ledger, provider=provider, collection=collection)
+    statements = Statements(database, provider, orders)
 
     async def finish() -> None:
         await collection.close()
@@ -53,7 +55,7 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
         database=database,
         routers=(api.router, admin_api.router, internal.router, OPERATIONS),
         subscriptions=SUBSCRIPTIONS,
-        jobs=jobs(work, webhooks),
+        jobs=jobs(work, webhooks, statements),
         events=EVENTS,
         problems=PROBLEMS,
         figures=figures,
@@ -62,6 +64,7 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
             "provider": provider,
             "collection": collection,
             "webhooks": webhooks,
+            "statements": statements,
             "job_overview": JobOverview({name: client_for(settings, upstreams, name) for name in OTHERS}),
         },
         on_stop=(finish,),

@@ -2,10 +2,9 @@
 
 Problem
 ├── BadRequest 400      SignatureInvalid
-├── NotFound 404        PaymentNotFound, OrderUnknown
+├── NotFound 404        PaymentNotFound, OrderUnknown, StatementNotFound
 ├── Conflict 409        OrderNotPayable, NothingToRefund, RefundTooLarge
 ├── Unprocessable 422   RefundTooSmall, CurrencyUnsupported
-├── Unprocessable 422   RefundTooSmall
 └── Unavailable 503     ProviderDown
 """
 
@@ -31,6 +30,13 @@ class OrderUnknown(NotFound):
 
     code = "order_not_found"
     title = "Order not found"
+
+
+class StatementNotFound(NotFound):
+    """There is no statement of this day: it is not over, or lies before the first payment."""
+
+    code = "statement_not_found"
+    title = "Statement not found"
 
 
 class OrderNotPayable(Conflict):
@@ -79,6 +85,7 @@ PROBLEMS = (
     SignatureInvalid,
     PaymentNotFound,
     OrderUnknown,
+    StatementNotFound,
     OrderNotPayable,
     NothingToRefund,
     RefundTooLarge,

@@ -20,6 +20,10 @@ class PaymentCaptured(Event):
     amount: int
     currency: str
     captured_at: datetime
+    captured_total: int
+    """Over all attempts of the payment."""
+    refunded_total: int
+    """Sum of the processed refunds: not 0 when another attempt is captured later, or the capture is told again."""
 
 
 class PaymentFailed(Event):

@@ -8,13 +8,14 @@ from chassis.database import Database
 from chassis.jobs import Job, JobOutcome
 from payments import closing, observation, provider_calls, reconciliation, refunds
 from payments.collection import Collection
+from payments.daily_statement import Statements
 from payments.ledger import OpenLedger
 from payments.provider import Provider
 from payments.settings import PaymentsSettings
 from payments.webhooks import Processing
 
 
-def jobs(work: "Work", webhooks: Processing) -> tuple[Job, ...]:
+def jobs(work: "Work", webhooks: Processing, statements: Statements) -> tuple[Job, ...]:
     """The table: job, period in seconds, process. Each turn costs a query also when there is nothing to do."""
 
     async def process_webhooks() -> JobOutcome:
@@ -30,6 +31,7 @@ def jobs(work: "Work", webhooks: Processing) -> tuple[Job, ...]:
         Job("returns", 300, _alone(work.return_what_is_left)),
         Job("webhook-silence", 300, reconciliation.notice_silent_webhook),
         Job("sweep", 900, _alone(work.sweep)),
+        Job("daily-statement", 3600, statements.make_due),
         Job("provider-calls-cleanup", 3600, provider_calls.forget_old_calls),
     )
 

@@ -7,7 +7,7 @@ Whoever changes anything below a payment locks the payment's row first (`Ledger.
 one payment happens one after the other, whatever process it happens in.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import IntEnum, StrEnum
 from typing import Any
 from uuid import UUID
@@ -89,6 +89,7 @@ class Base(DeclarativeBase):
         datetime: DateTime(timezone=True),
         bytes: LargeBinary,
         dict[str, Any]: JSONB,
+        list[dict[str, Any]]: JSONB,
         PaymentStatus: _as_text(PaymentStatus),
         RefundStatus: _as_text(RefundStatus),
         RefundKind: _as_text(RefundKind),
@@ -163,6 +164,7 @@ class Attempt(Base):
     __tablename__ = "attempts"
     __table_args__ = (
         CheckConstraint("captured BETWEEN 0 AND amount", name="captured"),
+        Index("ix_attempts_captured_at", "captured_at", postgresql_using="brin"),
         Index("ix_attempts_to_return", "id", postgresql_where=text("to_return IS NOT NULL")),
         Index("ix_attempts_refunds_unseen", "id", postgresql_where=text("refunds_seen > refunds_checked")),
     )
@@ -272,6 +274,23 @@ class RefundTransition(Base):
     refund_id: Mapped[UUID] = mapped_column(ForeignKey("refunds.id"), index=True)
     status: Mapped[RefundStatus]
     at: Mapped[datetime] = _now()
+
+
+class DailyStatement(Base):
+    """What the orders of a day are worth, beside what the provider kept for them."""
+
+    __tablename__ = "daily_statements"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    """In UTC."""
+    made_at: Mapped[datetime]
+    sums: Mapped[list[dict[str, Any]]]
+    """One per currency, in minor units."""
+    differing: Mapped[list[dict[str, Any]]]
+    """The first of them; `differing_count` counts all."""
+    differing_count: Mapped[int]
+    is_under_way: Mapped[bool]
+    """Something is still on its way back."""
 
 
 class WebhookEvent(Base):

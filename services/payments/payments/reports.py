@@ -12,7 +12,7 @@ from payments.events import (
     RefundSubmitted,
 )
 from payments.ledger import Ledger, Totals
-from payments.models import Attempt, Payment, Refund, RefundStatus
+from payments.models import Attempt, Payment, PaymentStatus, Refund, RefundStatus
 
 _REFUND_EVENTS = {
     RefundStatus.SUBMITTED: RefundSubmitted,
@@ -24,6 +24,8 @@ _REFUND_EVENTS = {
 async def report_capture(ledger: Ledger, payment: Payment, attempt: Attempt, *, told_before: bool = False) -> None:
     """The provider took money."""
     assert attempt.captured_at is not None  # noqa: S101 - set with the capture
+    is_first = payment.status is not PaymentStatus.SETTLED
+    totals = Totals(attempt.captured, 0, 0) if is_first else await ledger.totals(payment.id)
     payment.version += 1
     event = PaymentCaptured(
         order_id=payment.order_id,
@@ -34,6 +36,8 @@ async def report_capture(ledger: Ledger, payment: Payment, attempt: Attempt, *, 
         amount=attempt.captured,
         currency=attempt.currency,
         captured_at=attempt.captured_at,
+        captured_total=totals.captured,
+        refunded_total=totals.refunded,
     )
     await ledger.record(event.again() if told_before else event, payment)
 

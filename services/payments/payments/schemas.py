@@ -1,13 +1,24 @@
 """Bodies that clients send and receive."""
 
+import re
+from contextlib import suppress
+from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from chassis.money import Money
 from chassis.operations import JobRun
 from chassis.strict import Answer, Id, QueryParams, RequestBody, Time, text
+
+
+class SignedMoney(Answer):
+    """An amount that may be less than nothing."""
+
+    amount: int
+    currency: str
 
 
 class PaymentRequest(RequestBody):
@@ -116,3 +127,76 @@ class Reconciliation(Answer):
     """Jobs whose last run failed."""
     late: int
     """Jobs that should have run again by now."""
+
+
+def _day(value: Any) -> date:
+    if isinstance(value, date):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+        with suppress(ValueError):
+            return date.fromisoformat(value)
+    raise PydanticCustomError("day", "must be a day like 2026-11-22")
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+"""In UTC."""
+
+
+class StatementSums(Answer):
+    """A day in one currency. `difference` is what the provider keeps beyond what the orders are worth."""
+
+    attempts: int
+    order_total: Money
+    """Of orders that were paid and stand."""
+    order_refunds: Money
+    """What went back of them."""
+    captured: Money
+    """At the provider."""
+    refunded: Money
+    """At the provider."""
+    under_way: Money
+    """Refunds that are not at their end."""
+    difference: SignedMoney
+
+
+class StatementLine(Answer):
+    """An attempt whose money is not what its order is worth, or an order that is paid by nothing."""
+
+    provider_payment_id: str | None
+    order_id: UUID | None
+    order_number: str | None
+    order_status: str | None
+    order_total: Money
+    order_refunds: Money
+    captured: Money
+    refunded: Money
+    under_way: Money
+    difference: SignedMoney
+
+
+class StatementSummary(Answer):
+    """A day in short."""
+
+    day: Day
+    made_at: Time
+    is_balanced: bool
+    """Nothing differs by more than is on its way back."""
+    is_under_way: bool
+    """Something is on its way back, so it is made again."""
+    sums: list[StatementSums]
+    differing_count: int
+
+
+class StatementAnswer(StatementSummary):
+    """A day, with what differs; the first 200 of it."""
+
+    differing: list[StatementLine]
+
+
+class StatementList(Answer):
+    """Days, newest first."""
+
+    items: list[StatementSummary]
+    next_cursor: str | None
+    total: int | None = None
+    total_is_capped: bool | None = None

@@ -105,6 +105,17 @@ async def test_a_capture_while_closing_pays(till: "Till") -> None:
     assert await till.path(order) == ["new", "creating", "open", "closing", "settled"]
 
 
+async def test_a_capture_told_again_tells_what_went_back_since(till: "Till") -> None:
+    """P7: else an order would show as paid again what it has got back."""
+    order, _, attempt = await till.paid()
+    await till.return_asked(order, attempt)
+    await till.pursue_refunds()
+    await till.deliver("order.closing.v1", order)
+    told = [event.data for event in await till.harness.events("payment.captured.v1")]
+    sums = [(data["captured_total"], data["refunded_total"]) for data in told]
+    assert sums == [(order.total, 0), (order.total, order.total)]
+
+
 async def test_a_capture_racing_the_close_has_one_winner(till: "Till") -> None:
     """Both ways are right, but never none: closed and then captured is reported, captured is never closed."""
     for _ in range(15):

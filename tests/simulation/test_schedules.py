@@ -1,0 +1,60 @@
+"""What may happen in which order: half a minute of seeds that nobody has seen before, and the seeds that taught us
+something. `make test-simulation` runs them on every core for as long as told.
+"""
+
+import time
+
+import pytest
+
+from tests.simulation.running import Outcome, silence, simulator
+
+SECONDS = 55.0
+TAUGHT_US_SOMETHING = (0, 15, 48, 89, 534, 648, 9_000_018)
+"""Seeds that broke something while this was written: the shop, its model in memory, or the checks."""
+
+
+@pytest.mark.slow
+async def test_a_minute_of_schedules() -> None:
+    first, count = int(time.time()) * 1000, 0
+    broken: Outcome | None = None
+    until = time.monotonic() + SECONDS
+    with silence(), simulator() as running:
+        for seed in TAUGHT_US_SOMETHING:
+            outcome = await running.run(seed)
+            assert outcome.broken is None, outcome.told()
+        while broken is None and time.monotonic() < until:
+            outcome = await running.run(first + count)
+            count += 1
+            if outcome.broken:
+                broken = await running.shrunk(outcome)
+    print(f"{count} schedules from seed {first}")
+    assert count > 100, "the machine is too slow for this to prove anything"
+    assert broken is None, broken.told()
+
+
+async def test_a_seed_is_replayed_exactly() -> None:
+    with silence(), simulator() as running:
+        once = [(await running.run(seed)).trace for seed in range(20)]
+        again = [(await running.run(seed)).trace for seed in range(20)]
+    with silence(), simulator() as another:
+        elsewhere = [(await another.run(seed)).trace for seed in range(20)]
+    assert once == again == elsewhere
+    assert len({tuple(trace) for trace in once}) == 20
+
+
+async def test_every_kind_of_move_is_made() -> None:
+    """A simulation that never gets anywhere would find nothing."""
+    moves, reservations, payments = set(), set(), set()
+    with silence(), simulator() as running:
+        for seed in range(400):
+            books = (await running.run(seed)).books
+            moves |= {line["move"] for line in books.orders.moves}
+            reservations |= {(before, after) for _, before, after, _, _ in books.stock.history}
+            payments |= {status for _, status, _ in books.ledger.payment_history}
+    assert moves >= {"T1", "T2", "T3", "T4", "T4b", "T5", "T6", "T7", "T8", "T10", "T11", "T12"}
+    assert reservations >= {
+        *(("held", after) for after in ("held", "released", "committed", "expired")),
+        *((None, after) for after in ("held", "released")),
+        ("committed", "returned"),
+    }
+    assert payments == {"new", "creating", "open", "closing", "closed", "settled"}
