@@ -34,6 +34,16 @@ def test_a_secret_may_stand_in_a_file_named_like_its_variable(folder: Path) -> N
     assert settings.env == "production"
 
 
+def test_secrets_are_read_as_kubernetes_lays_them_behind_links(folder: Path) -> None:
+    """The kubelet writes each version of a Secret into a folder of its own and turns one link when all of it is there."""
+    version = folder / "..2026_11_28_12_00_00.1"
+    version.mkdir()
+    (version / "TOY_DATABASE_URL").write_text("postgresql://toy:secret@db/toy")
+    (folder / "..data").symlink_to(version.name)
+    (folder / "TOY_DATABASE_URL").symlink_to(Path("..data") / "TOY_DATABASE_URL")
+    assert ToySettings().database_url.get_secret_value() == "postgresql://toy:secret@db/toy"
+
+
 def test_a_variable_goes_before_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "TOY_AMQP_URL").write_text("amqp://from-the-file")
     monkeypatch.setenv("TOY_AMQP_URL", "amqp://from-the-variable")

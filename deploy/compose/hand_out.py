@@ -38,7 +38,9 @@ GIVEN_BY_RAZORPAY = (
 OTHER_KEYS = tuple(f"{name.upper()}_OTHER_SERVICE_KEY" for name in PARTS)
 """While a part's key changes, the others know two of it: the one it signs with, and the next or the last one."""
 OF_PAYMENTS = ("PAYMENTS_RAZORPAY_PREVIOUS_WEBHOOK_SECRET", "PAYMENTS_RAZORPAY_ACCOUNT_ID")
-NOT_NEEDED = (*OF_PAYMENTS, *OTHER_KEYS)
+USERS = tuple(f"{name.upper()}_DATABASE_USER" for name in SERVICES)
+"""While a password changes, a service enters its database by its second role (deploy/postgres/second_role.sql)."""
+NOT_NEEDED = (*OF_PAYMENTS, *OTHER_KEYS, *USERS)
 READERS = {"postgres": 999, "rabbitmq": 999}
 """User ids in the images of others; ours run as OUR_READER."""
 OUR_READER = 10001
@@ -146,9 +148,9 @@ def _of_part(name: str, values: Values, public_keys: str) -> Values:
     places = {"DATABASE_URL": values["DATABASE_PLACE"]}
     if name == READS_FROM_A_REPLICA and values["READ_DATABASE_PLACE"]:
         places["READ_DATABASE_URL"] = values["READ_DATABASE_PLACE"]
-    password = values[f"{prefix}_DATABASE_PASSWORD"]
+    user, password = values.get(f"{prefix}_DATABASE_USER", name), values[f"{prefix}_DATABASE_PASSWORD"]
     urls = {
-        f"{prefix}_{variable}": _url("postgresql", name, password, f"{place.format(service=name)}/{name}")
+        f"{prefix}_{variable}": _url("postgresql", user, password, f"{place.format(service=name)}/{name}")
         for variable, place in places.items()
     }
     return {**of_all, **urls}

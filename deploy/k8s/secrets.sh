@@ -34,8 +34,12 @@ invent)
         secret "$part-secrets" --from-file="$SECRETS_FOLDER/$part"
     done
     for service in accounts catalog cart orders payments; do
-        secret "$service-db-user" --type kubernetes.io/basic-auth --from-literal=username="$service" --from-file=\
-password="$SECRETS_FOLDER/postgres/$(echo "$service" | tr '[:lower:]' '[:upper:]')_DATABASE_PASSWORD"
+        prefix=$(echo "$service" | tr '[:lower:]' '[:upper:]')
+        # The first role keeps its password while its service enters by the second one.
+        eval "user=\${${prefix}_DATABASE_USER:-$service}"
+        [ "$user" = "$service" ] || continue
+        secret "$service-db-user" --type kubernetes.io/basic-auth --from-literal=username="$service" \
+            --from-file=password="$SECRETS_FOLDER/postgres/${prefix}_DATABASE_PASSWORD"
     done
     secret rabbitmq-secrets --from-file="$SECRETS_FOLDER/rabbitmq"
     ;;

@@ -95,6 +95,17 @@ def test_what_makes_the_secrets_of_production_makes_all_that_is_named(
     assert {user["name"] for user in json.loads(made["rabbitmq-secrets"]["definitions.json"])["users"]} == set(NAMES)
 
 
+def test_while_a_service_enters_by_its_second_role_the_first_keeps_its_password(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    made = made_by_script(tmp_path, {**RAZORPAY, "CATALOG_DATABASE_USER": "catalog_2"})
+    assert "catalog-db-user" not in made
+    assert "cart-db-user" in made
+    for variable in ("CATALOG_DATABASE_URL", "CATALOG_READ_DATABASE_URL"):
+        assert made["catalog-secrets"][variable].startswith("postgresql://catalog_2:")
+        assert made["catalog-secrets"][variable].endswith("/catalog")
+
+
 def made_by_script(folder: Path, razorpay: dict[str, str]) -> dict[str, dict[str, str]]:
     """What deploy/k8s/secrets.sh prints for a shop with fresh secrets, readable."""
     program = kubectl()
