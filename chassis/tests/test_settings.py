@@ -35,7 +35,7 @@ def test_a_secret_may_stand_in_a_file_named_like_its_variable(folder: Path) -> N
 
 
 def test_secrets_are_read_as_kubernetes_lays_them_behind_links(folder: Path) -> None:
-    """The kubelet writes each version of a Secret into a folder of its own and turns one link when all of it is there."""
+    """Each version of a Secret is a folder of its own, and one link is turned when all of it is there."""
     version = folder / "..2026_11_28_12_00_00.1"
     version.mkdir()
     (version / "TOY_DATABASE_URL").write_text("postgresql://toy:secret@db/toy")

@@ -97,7 +97,10 @@ def test_nobody_gets_anothers_secret(folder: Path, fresh: dict[str, str]) -> Non
         name: [volume for volume in each.get("volumes", ()) if isinstance(volume, str) and "secrets:" in volume]
         for name, each in ComposeFile.read().lasting().items()
     }
-    assert mounted == {name: [f"{name}-secrets:/run/secrets:ro"] for name in mounted}
+    watching = {
+        name for name, each in ComposeFile.read().containers.items() if each.get("profiles") == ["observability"]
+    }
+    assert mounted == {name: [] if name in watching else [f"{name}-secrets:/run/secrets:ro"] for name in mounted}
 
 
 def test_only_its_reader_may_open_a_folder(folder: Path) -> None:
