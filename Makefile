@@ -1,7 +1,7 @@
 # Every path is relative, so that the checkout may live in a folder with spaces in its name.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run reset seed stack stack-status events test test-faults check-invariants lint format lock contracts images test-compose test-races test-simulation bench
+.PHONY: help run reset seed stack stack-status stack-restart events test test-faults check-invariants lint format lock contracts images test-rolling test-compose test-races test-simulation bench
 
 PYTHON ?= python3
 export PYTHON
@@ -43,6 +43,9 @@ stack-status:  ## Tell how the processes of `make stack` are
 
 events:  ## Events of `make stack`: make events SERVICE=orders DO="list | show ID | replay ID | drop ID | republish --since 2h"
 	@$(python) -m stack events $(SERVICE) $(DO)
+
+stack-restart:  ## Replace the processes of PART one after the other, as a rolling update does (PART=catalog)
+	@$(python) -m stack restart $(PART)
 
 test:  ## Prove it all on a real PostgreSQL and RabbitMQ, or one folder of it (make test T=services/catalog/tests)
 	@requirements/install.sh dev
@@ -95,6 +98,10 @@ test-races:  ## Let captures race cancels and expiries, ROUNDS of each (make tes
 
 images:  ## Build the image of every service, the gateway and the simulator
 	@docker compose --profile demo build accounts catalog cart orders payments gateway simulator
+
+test-rolling:  ## Replace every process of a busy shop, twice, the second time by a newer release (about 6 minutes)
+	@requirements/install.sh dev
+	@$(python) -m tests.rolling
 
 test-compose:  ## Prove the journeys against the demo in containers (needs a Docker engine)
 	@requirements/install.sh dev

@@ -80,7 +80,7 @@ class Inbox:
         return tuple(self._subscriptions)
 
     async def handle(self, body: bytes, attempt: int) -> None:
-        """Apply one message. Raises Poison, Unavailable, or whatever makes the bus try again."""
+        """Apply one message. Raises Poison, Unavailable, NotYet, or whatever else makes the bus try again."""
         envelope, subscription, reader = self._read(body)
         telemetry.service_name.set(self._consumer)
         telemetry.correlation_id.set(envelope.correlationid)
@@ -109,7 +109,8 @@ class Inbox:
         envelope = Envelope.decode(body)
         subscription = self._subscriptions.get(envelope.type)
         if subscription is None:
-            raise Poison(f"{self._consumer} knows no event of type {envelope.type[:100]!r}.")
+            # During an update a newer release beside this one may have asked for it: it gets the next attempt.
+            raise NotYet(f"{self._consumer} knows no event of type {envelope.type[:100]!r}.")
         try:
             return envelope, subscription, subscription.reader.model_validate(envelope.data)
         except ValidationError as error:

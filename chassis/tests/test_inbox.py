@@ -105,8 +105,6 @@ async def test_a_handler_that_fails_leaves_no_trace_and_may_try_again(
         b"[" * 100_000,
         b'{"specversion":"1.0"}',
         lit().encode().replace(b'"1.0"', b'"2.0"'),
-        lit().encode().replace(b"lamp.lit.v1", b"lamp.lit.v99"),
-        lit().encode().replace(b"lamp.lit.v1", b"nobody.knows.v1"),
         lit().encode().replace(b"0000000000000000003", b"three"),
         lit(lamp_id="not a uuid").encode(),
         lit(lamp_id=None).encode(),
@@ -119,8 +117,6 @@ async def test_a_handler_that_fails_leaves_no_trace_and_may_try_again(
         "too deep",
         "bare",
         "other specification",
-        "other version",
-        "other type",
         "sequence",
         "no uuid",
         "null id",
@@ -129,6 +125,13 @@ async def test_a_handler_that_fails_leaves_no_trace_and_may_try_again(
 )
 async def test_what_is_no_event_of_ours_is_poison(database: Database, body: bytes) -> None:
     with pytest.raises(Poison):
+        await inbox(database).handle(body, 1)
+
+
+async def test_what_only_a_newer_release_may_know_is_left_for_it(database: Database) -> None:
+    """Both take from one queue while the service is updated; parked, the event would be lost to the newer one."""
+    body = lit().encode().replace(b"lamp.lit.v1", b"lamp.lit.v2")
+    with pytest.raises(NotYet, match="knows no event"):
         await inbox(database).handle(body, 1)
 
 

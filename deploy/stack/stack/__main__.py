@@ -1,4 +1,4 @@
-"""`make stack`, `make stack-status` and `make events`."""
+"""`make stack`, `make stack-status`, `make stack-restart` and `make events`."""
 
 import argparse
 import sys
@@ -22,6 +22,9 @@ def main() -> int:
     operating = commands.add_parser("events", help="look at given-up messages, replay or drop them, publish again")
     operating.add_argument("service", choices=[*(part.name for part in SERVICES), ALL])
     operating.add_argument("do", nargs=argparse.REMAINDER, help="list, show, replay, drop or republish")
+    restart = commands.add_parser("restart", help="replace the processes of a part, one after the other")
+    restart.add_argument("name", help="a part, such as catalog, or one of its processes, such as catalog-1")
+    restart.add_argument("--release", help="the program that they run from now on, in place of the part's own")
     arguments = parser.parse_args()
     home = Home.from_environment(default=FOLDER)
     if arguments.command == "status":
@@ -30,6 +33,10 @@ def main() -> int:
         return print_status(home)
     if arguments.command == "events":
         return operate(home, arguments.service, arguments.do)
+    if arguments.command == "restart":
+        from stack.replacing import replace
+
+        return replace(home, arguments.name, release=arguments.release)
     from stack.choices import ChoiceRefused, Choices
 
     try:

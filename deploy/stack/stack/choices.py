@@ -28,7 +28,7 @@ class Choices:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """PORT, SIMULATOR_PORT, and for each service <SERVICE>_REPLICAS and <SERVICE>_ROLE.
+        """PORT, SIMULATOR_PORT, for each part <PART>_REPLICAS, and for each service <SERVICE>_ROLE.
 
         Raises ChoiceRefused and PortRefused.
         """
@@ -36,7 +36,7 @@ class Choices:
         choices = cls(
             port=ports["PORT"],
             simulator_port=ports["SIMULATOR_PORT"],
-            replicas={part.name: _replicas(part.prefix) if part.has_worker else 1 for part in PARTS},
+            replicas={part.name: _replicas(part.prefix) for part in PARTS},
             is_split={part.name: part.has_worker and _is_split(part.prefix) for part in PARTS},
         )
         choices.refuse_taken_ports()

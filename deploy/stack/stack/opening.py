@@ -21,11 +21,11 @@ from localservers.rabbitmq import NoRabbitMQ
 from stack.choices import Choices
 from stack.facts import HOST, Premises
 from stack.process import Process
+from stack.replacing import REPORT, release_of
 from stack.servers import Broker, Database
 from stack.supervisor import EndsTooOften, Supervisor, ready
 from stack.topology import GATEWAY, SERVICES, Member, Part, connections
 
-REPORT = "stack.json"
 READY_WITHIN = 120.0
 STOP_WITHIN = 10.0
 FILLED = ("catalog", "accounts")
@@ -129,6 +129,7 @@ class Stack:
             variables=premises.variables(member),
             health_url=f"http://{HOST}:{member.management_port}/readyz",
             log=self.home.log,
+            release=release_of(self.home, member.name),
         )
 
     def _simulator(self) -> Process:

@@ -27,6 +27,8 @@ class Process:
     variables: Mapping[str, str]
     health_url: str
     log: Path
+    release: Path | None = None
+    """A file that may name another program to run in this one's place: an older or newer release of the part."""
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _log_began: int = field(default=0, init=False)
 
@@ -37,6 +39,11 @@ class Process:
     @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether it ended as it was asked to."""
+        return self._process is not None and self._process.poll() == 0
 
     @property
     def refused(self) -> str:
@@ -61,13 +68,19 @@ class Process:
         with self.log.open("ab") as log:
             self._log_began = log.tell()
             return subprocess.Popen(
-                [*dies_with_us(SIGKILL).prefix, sys.executable, "-m", self.module, *command],
+                [*dies_with_us(SIGKILL).prefix, sys.executable, "-m", self._program(), *command],
                 env={**environment_for(self.module), **self.variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches us first, so that requests can be drained in order
             )
+
+    def _program(self) -> str:
+        """Looked up at every start."""
+        if self.release is not None and self.release.exists():
+            return self.release.read_text().strip()
+        return self.module
 
     def is_ready(self) -> bool:
         """Whether it says that it can do its work."""

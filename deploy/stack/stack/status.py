@@ -7,8 +7,8 @@ import msgspec
 import psutil
 
 from embedded.home import Home
-from stack.opening import REPORT
 from stack.process import is_healthy
+from stack.replacing import REPORT
 
 
 def print_status(home: Home) -> int:

@@ -48,15 +48,20 @@ class Watch:
     due: float | None = None
 
     def look(self, now: float) -> bool:
-        """Start it again when it ended and its pause is over; whether anything changed."""
+        """Start it again when it ended and its pause is over; whether anything changed.
+
+        One that ended as it was asked to is started at once: it is being replaced.
+        """
         if self.kept.is_running:
             if now - self.started_at > STEADY_AFTER:
                 self.pause = FIRST_PAUSE
             return False
         if self.due is None:
             self.ends += 1
-            self.due = now + self.pause
-            self.pause = min(self.pause * 2, LONGEST_PAUSE)
+            self.due = now
+            if not getattr(self.kept, "ended_well", False):
+                self.due += self.pause
+                self.pause = min(self.pause * 2, LONGEST_PAUSE)
             return True
         if now < self.due:
             return False

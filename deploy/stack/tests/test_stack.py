@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,27 @@ async def test_the_loss_of_one_of_two_processes_is_not_seen_by_those_who_read(sh
         statuses.add((await shop.http.get(f"{shop.gateway}/api/v1/products?limit=5")).status_code)
     assert statuses == {200}
     parts.came_back("catalog-1", after=ends)
+
+
+async def test_one_process_after_the_other_is_replaced_and_nobody_who_reads_notices(
+    opened: ShopProcess, shop: Shop, parts: Parts
+) -> None:
+    names = ("catalog-1", "catalog-2")
+    before = {name: parts.part(name)["pid"] for name in names}
+    replacing = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "stack", "restart", "catalog"),
+        env={**os.environ, "HAAT_DATA": str(opened.data)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    printed = asyncio.create_task(replacing.communicate())
+    statuses = set()
+    while not printed.done():
+        statuses.add((await shop.http.get(f"{shop.gateway}/api/v1/products?limit=5")).status_code)
+        await asyncio.sleep(0.02)
+    assert replacing.returncode == 0
+    assert statuses == {200}
+    assert [line.split()[0] for line in (await printed)[0].decode().splitlines()] == list(names)
+    assert not set(before.values()) & {parts.part(name)["pid"] for name in names}
 
 
 @pytest.mark.parametrize("name", ["orders-worker", "payments", "rabbitmq", "postgres"])
