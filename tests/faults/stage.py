@@ -13,12 +13,10 @@ from uuid import UUID
 import httpx
 import psutil
 
-from localservers.broker import BrokerUnavailable
-from localservers.rabbitmq_programs import installed_programs, unpacked_programs
-from stack.servers import PROGRAMS
 from tests.faults.links import Wire
 from tests.patience import eventually
 from tests.queues import CONSUMERS, Queues
+from tests.rabbitmqctl import rabbitmqctl
 from tests.shop import Shop
 from tests.shop_process import ShopProcess
 
@@ -146,13 +144,7 @@ class Stage:
 
     async def rabbitmqctl(self, *arguments: str) -> str:
         """What the broker's own command prints."""
-        environment = psutil.Process(self.pid("rabbitmq")).environ()
-        process = await asyncio.create_subprocess_exec(
-            _rabbitmqctl(), *arguments, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-        printed, complaint = await process.communicate()
-        assert process.returncode == 0, f"rabbitmqctl {arguments} failed: {complaint.decode()}"
-        return printed.decode()
+        return await rabbitmqctl(self.pid("rabbitmq"), *arguments)
 
     def told(self, sentence: str) -> int:
         """How often it stands in the shop's log."""
@@ -172,11 +164,3 @@ class Stage:
                     await self.events(consumer, "drop", str(id_))
                     dropped.add(id_)
         return dropped
-
-
-def _rabbitmqctl() -> Path:
-    try:
-        programs = installed_programs()
-    except BrokerUnavailable:
-        programs = unpacked_programs(PROGRAMS)
-    return programs.sbin / "rabbitmqctl"
