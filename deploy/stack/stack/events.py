@@ -8,7 +8,7 @@ import msgspec
 import psutil
 
 from embedded.home import Home
-from stack.opening import REPORT
+from stack.replacing import REPORT
 from stack.topology import PARTS
 
 ALL = "all"
