@@ -23,12 +23,18 @@ LIKELIHOOD = {
 }
 
 
+APPETITES = (0.3, 1.0, 1.0, 2.5)
+"""How much more or less often than usual something happens in a schedule."""
+
+
 class Fate:
     """The die of one schedule."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self.die = Random(seed)
+        self._likelihood = {what: usual * self.choose(APPETITES) for what, usual in LIKELIHOOD.items()}
+        """Each schedule has troubles of its own: all of them a little would hide what needs much of one."""
         self.is_kind = False
         """Nothing goes wrong any more."""
 
@@ -38,7 +44,7 @@ class Fate:
 
     def strikes(self, what: str) -> bool:
         """Whether this goes wrong now."""
-        return not self.is_kind and self.die.random() < LIKELIHOOD[what]
+        return not self.is_kind and self.die.random() < self._likelihood[what]
 
     async def pause(self) -> None:
         """Perhaps somebody else goes first."""

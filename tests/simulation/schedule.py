@@ -10,12 +10,20 @@ from typing import Any
 
 from payments.models import PaymentStatus
 from tests.simulation.arrivals import Arrivals
+from tests.simulation.fate import APPETITES
 from tests.simulation.people import People
 from tests.simulation.quiet import NOT_FINAL, next_due
 from tests.simulation.rows import Books
 
-STEPS = 60
+STEPS = 80
 MOST_ROUNDS = 150
+
+ACTS = (
+    "_shop_around", "_let_time_pass", "_run_a_job", "_open_payment", "_cancel", "_fulfill", "_refund", "_pay",
+    "_verify", "_bank_answers", "_in_the_dashboard", "_deliver_a_letter", "_deliver_a_webhook", "_drop_a_webhook",
+    "_go_on", "_crash", "_count_stock",
+)  # fmt: skip
+"""What may happen next; each schedule has a taste of its own."""
 
 Choice = tuple[float, Callable[[], Coroutine[Any, Any, None]]]
 
@@ -30,6 +38,7 @@ class Schedule(People, Arrivals):
     async def run(self, steps: Collection[int] = range(STEPS)) -> None:
         """These steps, and the quiet end. Raises Violated."""
         await self.rows.show_time(self.clock)
+        self._appetite = {act: self.fate.choose(APPETITES) for act in ACTS}
         for number in steps:
             self.fate.step(number)
             self.trace.step(number)
@@ -45,6 +54,7 @@ class Schedule(People, Arrivals):
 
     async def _next_step(self) -> None:
         options = await self._options()
+        options = [(weight * self._appetite[act.__name__], act) for weight, act in options]
         total = sum(weight for weight, _ in options)
         point = self.fate.die.random() * total
         for weight, act in options:
