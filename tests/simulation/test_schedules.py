@@ -2,12 +2,17 @@
 something. `make test-simulation` runs them on every core for as long as told.
 """
 
+import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.simulation.running import Outcome, silence, simulator
 
+ROOT = Path(__file__).parents[2]
 SECONDS = 55.0
 TAUGHT_US_SOMETHING = (0, 15, 48, 89, 534, 648, 9_000_018)
 """Seeds that broke something while this was written: the shop, its model in memory, or the checks."""
@@ -40,6 +45,21 @@ async def test_a_seed_is_replayed_exactly() -> None:
         elsewhere = [(await another.run(seed)).trace for seed in range(20)]
     assert once == again == elsewhere
     assert len({tuple(trace) for trace in once}) == 20
+
+
+def test_the_program_counts_and_tells_a_schedule_again() -> None:
+    program = [sys.executable, "-m", "tests.simulation"]
+    counted = subprocess.run(
+        [*program, "--seconds", "1", "--processes", "2", "--first", "0"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert counted.returncode == 0, counted.stderr
+    assert re.fullmatch(r"\d+ schedules from seed 0 in 1 s: [\d,]+ a minute; 0 broken\n", counted.stdout)
+    told = subprocess.run(
+        [*program, "--seed", "3", "--without", "5,6"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert told.stdout.endswith("seed 3: nothing is broken\nsee it again: make test-simulation SEED=3 WITHOUT=5,6\n")
 
 
 async def test_every_kind_of_move_is_made() -> None:
