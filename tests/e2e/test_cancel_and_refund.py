@@ -97,15 +97,57 @@ async def test_staff_refund_a_part_once_however_often_they_ask(shop: Shop) -> No
     assert await returned(shop, payment) == 30_000
 
 
-async def test_what_was_sent_cannot_be_cancelled(shop: Shop) -> None:
-    variant = await shop.new_variant()
+async def test_goodwill_after_delivery_changes_the_money_and_not_the_order(shop: Shop) -> None:
+    variant = await shop.new_variant(stock=5, price=100_000)
     shopper, staff = await shop.customer(), await shop.staff()
-    order = await shopper.buy(variant)
+    order, payment = await order_and_payment(shop, shopper, variant)
+    await shopper.pay(payment)
+    await is_sent(staff, order)
+    await staff.post(f"/admin/orders/{order['id']}/deliver", status=200)
+    goodwill = {"amount": {"amount": 20_000, "currency": "INR"}, "reason": "It came a week late"}
+
+    await staff.post(f"/payments/{payment['id']}/refunds", goodwill, status=202, key=uuid4().hex)
+
+    await shopper.sees_order(order["id"], status="delivered", payment_status="partially_refunded")
+    assert await returned(shop, payment) == 20_000
+    assert (await staff.get(f"/admin/orders/{order['id']}"))["needs_review"] is False
+    await shop.sees_stock(variant, on_hand=4, reserved=0)
+
+
+async def test_a_refund_made_in_the_providers_dashboard_is_seen_and_counts(shop: Shop) -> None:
+    """Whoever gives money back behind the shop's back: the shop knows, and never gives back more than is left."""
+    variant = await shop.new_variant(price=100_000)
+    shopper, staff = await shop.customer(), await shop.staff()
+    order, payment = await order_and_payment(shop, shopper, variant)
+    attempt = await shopper.pay(payment)
+    await shopper.sees_order(order["id"], status="paid")
+
+    await shop.provider_is_told(f"payments/{attempt['razorpay_payment_id']}/refund", {"amount": 30_000})
+
+    await shopper.sees_order(order["id"], status="paid", payment_status="partially_refunded")
+    rest = {"amount": {"amount": 70_001, "currency": "INR"}, "reason": "More than is left"}
+    place = f"/api/v1/payments/{payment['id']}/refunds"
+    refused = await staff.send("POST", place, json=rest, headers={"idempotency-key": uuid4().hex})
+    assert (refused.status_code, refused.json()["code"]) == (409, "refund_too_large")
+    await shopper.post(f"/orders/{order['id']}/cancel", status=200)
+    await shopper.sees_order(order["id"], status="cancelled", payment_status="refunded")
+    assert await returned(shop, payment) == 100_000
+
+
+async def is_sent(staff: Shopper, order: Document) -> None:
+    """Wait until the order can be sent, and send it."""
 
     async def sent() -> bool:
         parcel = {"carrier": "India Post", "tracking": "EE1"}
         return (await staff.send("POST", f"/api/v1/admin/orders/{order['id']}/ship", json=parcel)).is_success
 
     await eventually(sent, what="An order that may be sent")
+
+
+async def test_what_was_sent_cannot_be_cancelled(shop: Shop) -> None:
+    variant = await shop.new_variant()
+    shopper, staff = await shop.customer(), await shop.staff()
+    order = await shopper.buy(variant)
+    await is_sent(staff, order)
     refused = await shopper.send("POST", f"/api/v1/orders/{order['id']}/cancel", json={})
     assert (refused.status_code, refused.json()["code"]) == (409, "order_not_cancellable")

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -31,6 +32,8 @@ from payments.provider import (
 TOGETHER = 0.5
 """Seconds in which calls gather before they are written."""
 LONGEST_PAUSE = 30.0
+LAST_TRY = 1.0
+"""Seconds that a process which ends gives its last records."""
 MOST_WAITING = 2000
 """Records kept while the database is away; older ones are given up."""
 KEPT_DAYS = 30
@@ -74,6 +77,7 @@ class RecordedProvider:
         self._database = database
         self._made: deque[_Made] = deque(maxlen=MOST_WAITING)
         self._writing: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
         self.on_call: Callable[[str, str, float], None] = lambda _call, _outcome, _seconds: None
         """Told of each call with its outcome and how long it took."""
 
@@ -121,11 +125,14 @@ class RecordedProvider:
         await self._provider.close()
 
     async def settle(self) -> None:
-        """Write what is not written yet."""
+        """Write what is not written yet, unless the database is away."""
+        self._hurry.set()
+        if self._made and (self._writing is None or self._writing.done()):
+            self._writing = asyncio.create_task(self._write_soon())
         if self._writing is not None:
-            self._writing.cancel()
-            await asyncio.wait({self._writing})
-        await self._write()
+            _, unfinished = await asyncio.wait({self._writing}, timeout=LAST_TRY)
+            for writing in unfinished:
+                writing.cancel()
 
     async def _noted(self, call: str, about: str, asked: Awaitable[T]) -> T:
         began = time.monotonic()
@@ -160,7 +167,10 @@ class RecordedProvider:
         """Several calls in one statement: this pause gathers them, nothing waits for it."""
         pause = TOGETHER
         while self._made:
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._hurry.wait()
+            self._hurry.clear()
             pause = TOGETHER if await self._write() else min(2 * pause, LONGEST_PAUSE)
 
     async def _write(self) -> bool:

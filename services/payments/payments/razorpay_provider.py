@@ -57,7 +57,7 @@ class RazorpayProvider:
         # As many may wait as are served; beyond that it is better to fail at once than to queue without end.
         self._places = threading.BoundedSemaphore(settings.provider_threads * 2)
         self._mine = threading.local()
-        self._breaker = Breaker(failures=5, pause=5.0)
+        self._breaker = Breaker(failures=5, pause=settings.provider_pause)
 
     async def create_order(self, *, receipt: str, amount: int, currency: str, notes: dict[str, str]) -> str:
         """Automatic capture inside the window; whatever is authorised later needs our decision."""

@@ -37,6 +37,8 @@ class PaymentsSettings(ServiceSettings):
     provider_timeout: float = 10.0
     """Seconds the provider gets for one answer."""
     provider_threads: int = 8
+    provider_pause: float = 5.0
+    """Seconds for which a provider that failed five times in a row is left alone."""
 
     create_wait: float = 3.0
     """Seconds that POST /payments waits for the provider before it answers `preparing`."""

@@ -259,6 +259,31 @@ async def test_nobody_listening_is_unreachable_and_opens_the_breaker(connect: Co
         await _create(provider)
 
 
+async def test_an_open_breaker_sends_nothing_until_its_pause_is_over_and_then_closes(
+    simulator: "SimulatorProcess", connect: Configure
+) -> None:
+    await asyncio.to_thread(simulator.clear_faults)
+    provider = connect(simulator.base_url, provider_pause=0.5)
+    await asyncio.to_thread(simulator.faults, "orders.create", "html", times=0)
+    for _ in range(5):
+        with pytest.raises(OutcomeUnknown):
+            await _create(provider)
+    with pytest.raises(ProviderUnreachable, match="failed repeatedly"):
+        await _create(provider)
+    (fault,) = await asyncio.to_thread(simulator.fault_counters)
+    assert fault["fired"] == 5, "the sixth was not sent"
+
+    await asyncio.to_thread(simulator.clear_faults)
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                assert await _create(provider)
+                break
+            except ProviderUnreachable:
+                await asyncio.sleep(0.05)
+    assert await _create(provider), "it is closed, not only let through once"
+
+
 async def test_an_unknown_host_is_unreachable(connect: Configure) -> None:
     with pytest.raises(ProviderUnreachable):
         await _create(connect("http://razorpay.invalid"))

@@ -1,6 +1,6 @@
 """Razorpay's own routes: the part of the simulator a production client talks to without knowing."""
 
-from razorpay_simulator import capture, orders, payments, refunds
+from razorpay_simulator import capture, orders, payments, refunds, webhook_settings
 from razorpay_simulator.fields import Page
 from razorpay_simulator.provider import Provider
 from razorpay_simulator.routing import Route
@@ -85,6 +85,39 @@ def edit_refund(provider: Provider, request: Request) -> Answer:
     return json_answer(refunds.edit(provider, request.params["refund_id"], request.json()))
 
 
+def create_webhook(provider: Provider, request: Request) -> Answer:
+    _check_account(provider, request)
+    made = webhook_settings.create(provider, request.json())
+    return json_answer(made, status=provider.variants.created_status)
+
+
+def list_webhooks(provider: Provider, request: Request) -> Answer:
+    _check_account(provider, request)
+    return json_answer(webhook_settings.listing(provider))
+
+
+def fetch_webhook(provider: Provider, request: Request) -> Answer:
+    _check_account(provider, request)
+    return json_answer(webhook_settings.fetch(provider, request.params["webhook_id"]))
+
+
+def edit_webhook(provider: Provider, request: Request) -> Answer:
+    _check_account(provider, request)
+    return json_answer(webhook_settings.edit(provider, request.params["webhook_id"], request.json()))
+
+
+def delete_webhook(provider: Provider, request: Request) -> Answer:
+    _check_account(provider, request)
+    return json_answer(webhook_settings.delete(provider, request.params["webhook_id"]))
+
+
+def _check_account(provider: Provider, request: Request) -> None:
+    """Only the routes below `/v2/accounts` name one."""
+    if (account_id := request.params.get("account_id")) is not None:
+        webhook_settings.check_account(provider, account_id)
+
+
+OWN, OF_ACCOUNT = "/v1/webhooks", "/v2/accounts/{account_id}/webhooks"
 ORDER, PAYMENT = "/v1/orders/{order_id}", "/v1/payments/{payment_id}"
 API_ROUTES = (
     Route(name="orders.create", method="POST", path="/v1/orders", operation=create_order),
@@ -107,5 +140,14 @@ API_ROUTES = (
     Route(name="refunds.list", method="GET", path="/v1/refunds", operation=list_refunds),
     Route(name="refunds.fetch", method="GET", path="/v1/refunds/{refund_id}", operation=fetch_refund),
     Route(name="refunds.edit", method="PATCH", path="/v1/refunds/{refund_id}", operation=edit_refund),
+    Route(name="webhooks.create", method="POST", path=OWN, operation=create_webhook),
+    Route(name="webhooks.list", method="GET", path=OWN, operation=list_webhooks),
+    Route(name="webhooks.fetch", method="GET", path=f"{OWN}/{{webhook_id}}", operation=fetch_webhook),
+    Route(name="webhooks.edit", method="PUT", path=f"{OWN}/{{webhook_id}}", operation=edit_webhook),
+    Route(name="webhooks.create", method="POST", path=OF_ACCOUNT, operation=create_webhook),
+    Route(name="webhooks.list", method="GET", path=OF_ACCOUNT, operation=list_webhooks),
+    Route(name="webhooks.fetch", method="GET", path=f"{OF_ACCOUNT}/{{webhook_id}}", operation=fetch_webhook),
+    Route(name="webhooks.edit", method="PATCH", path=f"{OF_ACCOUNT}/{{webhook_id}}", operation=edit_webhook),
+    Route(name="webhooks.delete", method="DELETE", path=f"{OF_ACCOUNT}/{{webhook_id}}", operation=delete_webhook),
 )
 API_ROUTE_NAMES = {route.name for route in API_ROUTES}

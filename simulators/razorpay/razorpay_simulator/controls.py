@@ -1,8 +1,6 @@
 """The routes of tests and demos: the shopper's hand, the clock, the faults, the dashboard, the ledger."""
 
-import re
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +11,7 @@ from razorpay_simulator.deadlines import advance
 from razorpay_simulator.entities import payment_entity, refund_entity
 from razorpay_simulator.errors import InvalidField, ProviderRefusal
 from razorpay_simulator.faults import FaultOrder
+from razorpay_simulator.fields import check_address
 from razorpay_simulator.ledger import ledger, webhook_view
 from razorpay_simulator.paying import PaymentForm
 from razorpay_simulator.provider import Provider
@@ -119,7 +118,7 @@ def show_webhook(provider: Provider, _request: Request) -> Answer:
 
 def set_webhook(provider: Provider, request: Request) -> Answer:
     form = _form(request, WebhookForm)
-    _check_address(form.url)
+    check_address(form.url)
     known = provider.store.webhooks.get(form.name)
     secret = form.secret if form.secret is not None else known.secret if known else ""
     provider.set_webhook(form.name, url=form.url, secret=secret, events=form.events)
@@ -133,16 +132,6 @@ def settle_webhooks(provider: Provider, _request: Request) -> Answer:
 
 def show_ledger(provider: Provider, _request: Request) -> Answer:
     return json_answer(ledger(provider))
-
-
-def _check_address(url: str) -> None:
-    try:
-        address = urlsplit(url)
-        usable = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
-    except ValueError:
-        usable = False
-    if not usable or not re.fullmatch(r"[!-~]{1,2000}", url):
-        raise InvalidField("The url must be an http or https address.", field="url")
 
 
 def _form(request: Request, kind: type[Form]) -> Form:

@@ -40,7 +40,7 @@ def emit(
     provider.store.events.save(event)
     fault = provider.faults.take("webhook", event=name)
     for webhook in provider.store.webhooks.where():
-        if not webhook.disabled_at and (not webhook.events or name in webhook.events):
+        if webhook.active and not webhook.disabled_at and (not webhook.events or name in webhook.events):
             _dispatch(provider, event, webhook=webhook, at=at, fault=fault)
     provider.wake_courier()
 

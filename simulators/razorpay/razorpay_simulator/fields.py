@@ -1,7 +1,9 @@
 """Reading what a merchant's server sent: the checks and the sentences of refusal."""
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -130,3 +132,14 @@ def _number(query: dict[str, list[str]], name: str, *, most: int = 2**40) -> int
     if int(text) > most:
         raise InvalidField(f"The {name} may not be greater than {most}.", field=name)
     return int(text)
+
+
+def check_address(url: str) -> None:
+    """Raises InvalidField for what nobody could be called at."""
+    try:
+        address = urlsplit(url)
+        usable = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not re.fullmatch(r"[!-~]{1,2000}", url):
+        raise InvalidField("The url must be an http or https address.", field="url")

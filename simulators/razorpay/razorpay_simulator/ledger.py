@@ -71,7 +71,7 @@ def webhook_view(provider: Provider, name: str) -> dict[str, Any]:
         "name": webhook.id,
         "url": webhook.url,
         "events": webhook.events,
-        "active": not webhook.disabled_at,
+        "active": webhook.active and not webhook.disabled_at,
         "disabled_at": webhook.disabled_at,
         "secret_exists": bool(webhook.secret),
     }

@@ -51,7 +51,16 @@ class Provider:
 
     def set_webhook(self, name: str, *, url: str, secret: str, events: list[str]) -> Webhook:
         """Enable a webhook under this name. What is on its way keeps the secret of its event."""
-        webhook = Webhook(id=name, url=url, secret=secret, events=events, delivered_at=self.clock.now())
+        now = self.clock.now()
+        webhook = Webhook(
+            id=name,
+            url=url,
+            secret=secret,
+            events=events,
+            delivered_at=now,
+            created_at=int(now),
+            updated_at=int(now),
+        )
         self.store.webhooks.save(webhook)
         return webhook
 

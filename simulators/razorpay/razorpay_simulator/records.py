@@ -102,7 +102,7 @@ class RefundKey(Struct, kw_only=True):
 
 
 class Webhook(Struct, kw_only=True):
-    """An address of the merchant that wants to be told. `id` is a name such as `primary`."""
+    """An address of the merchant that wants to be told. `id` is a name such as `primary`, or fourteen characters."""
 
     id: str
     url: str
@@ -110,6 +110,10 @@ class Webhook(Struct, kw_only=True):
     events: list[str] = field(default_factory=list)
     disabled_at: int = 0
     delivered_at: float = 0.0
+    active: bool = True
+    alert_email: str | None = None
+    created_at: int = 0
+    updated_at: int = 0
 
 
 class Event(Struct, kw_only=True):

@@ -19,7 +19,7 @@ class Route(Struct, frozen=True, kw_only=True):
 
     @property
     def is_api(self) -> bool:
-        return self.path.startswith("/v1/")
+        return self.path.startswith(("/v1/", "/v2/"))
 
 
 class Router:

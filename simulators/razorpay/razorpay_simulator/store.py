@@ -49,6 +49,9 @@ class Table(Generic[Record]):
         keys: list[Value] = [getattr(record, column) for column in self._columns]
         self._connection.execute(self._upsert, (*keys, msgspec.json.encode(record)))
 
+    def delete(self, id: str) -> None:
+        self._connection.execute(f"DELETE FROM {self.name} WHERE id = ?", (id,))  # noqa: S608 - as above
+
     def where(self, condition: str = "TRUE", values: Sequence[Value] = (), *, order: str = "position") -> list[Record]:
         rows = self._connection.execute(f"{self._select} WHERE {condition} ORDER BY {order}", values)
         return [self._decoder.decode(row[0]) for row in rows]
