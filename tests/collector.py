@@ -10,6 +10,25 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+WHOLE_PURCHASE = (
+    ("gateway", "POST /api/v1/orders"),
+    ("orders", "POST /api/v1/orders"),
+    ("orders", "PUT catalog"),
+    ("catalog", "PUT /internal/reservations/{order_id}"),
+    ("orders", "publish order.placed.v1"),
+    ("catalog", "process order.placed.v1"),
+    ("cart", "process order.placed.v1"),
+    ("payments", "process order.placed.v1"),
+    ("payments", "observed by webhook"),
+    ("payments", "publish payment.captured.v1"),
+    ("orders", "process payment.captured.v1"),
+    ("catalog", "process order.paid.v1"),
+)
+"""Who does what in the trace of an order, as service and name of a span."""
+
+OPENED_IN_IT = ("payments", "razorpay create_order")
+"""The same, for a shopper who is not faster than the event that tells payments of the order."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -39,6 +58,18 @@ class Collector:
     def trace(self, trace_id: str) -> list[Seen]:
         """The spans of one trace."""
         return [span for span in self.spans if span.trace_id == trace_id]
+
+    def traces_with(self, service: str, name: str) -> set[str]:
+        """The traces that have such a span."""
+        return {span.trace_id for span in self.spans if (span.service, span.name) == (service, name)}
+
+    def missing_of_a_purchase(self) -> list[tuple[str, str]]:
+        """What the most complete trace of an order lacks."""
+        gaps = []
+        for trace_id in self.traces_with("gateway", "POST /api/v1/orders"):
+            there = {(span.service, span.name) for span in self.trace(trace_id)}
+            gaps.append([wanted for wanted in WHOLE_PURCHASE if wanted not in there])
+        return min(gaps, key=len, default=[])
 
     def take(self, body: bytes) -> None:
         """One export."""
