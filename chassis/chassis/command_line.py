@@ -3,9 +3,11 @@
 import argparse
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import asyncpg
 import msgspec
 
 from chassis import event_commands
@@ -19,6 +21,9 @@ from chassis.service import Build, Service
 from chassis.settings import REFUSED, Role, ServiceSettings, SettingsRefused, read_settings
 from chassis.telemetry import configure_logging, get_logger
 from chassis.tracing import configure_tracing
+
+WAIT_FOR_DATABASE = 60.0
+"""Seconds that `migrate` waits for a database that does not answer yet."""
 
 Command = Callable[[Any], Awaitable[object]]
 _Settings = TypeVar("_Settings", bound=ServiceSettings)
@@ -76,8 +81,21 @@ async def _awaited(command: Awaitable[object]) -> None:
 
 
 async def _migrate(settings: ServiceSettings) -> None:
-    changed = await migrate(settings, settings.service)
+    changed = await _as_soon_as_it_answers(lambda: migrate(settings, settings.service))
     get_logger().info("migrated" if changed else "nothing to migrate", service=settings.service)
+
+
+async def _as_soon_as_it_answers(ask: Callable[[], Awaitable[bool]]) -> bool:
+    """Where everything starts at once, the database may be the last."""
+    waiting_until = time.monotonic() + WAIT_FOR_DATABASE
+    while True:
+        try:
+            return await ask()
+        except (OSError, asyncpg.CannotConnectNowError) as error:
+            if time.monotonic() > waiting_until:
+                raise
+            get_logger().info("waiting for the database", error=str(error))
+            await asyncio.sleep(0.5)
 
 
 class Alone:

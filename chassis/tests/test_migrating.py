@@ -12,6 +12,8 @@ from toy.app import ToySettings
 
 from chassis.migrations import current_revision, downgrade, migrate
 from chassis.testing import Databases
+from localservers import ports
+from localservers.postgres import PostgresServer
 
 
 def settings_for(url: str) -> ToySettings:
@@ -46,6 +48,27 @@ async def test_processes_that_start_together_migrate_once(databases: Databases) 
     connection = await asyncpg.connect(url)
     assert await connection.fetchval("SELECT string_agg(version_num, ' ') FROM alembic_version") == "0001"
     await connection.close()
+
+
+async def test_who_comes_before_the_database_waits_for_it(tmp_path: Path) -> None:
+    """In Kubernetes everything starts at once, and a step that fails is held back longer each time."""
+    server = PostgresServer(tmp_path / "data", port=ports.free_port(), durable=False)
+    server.start()
+    url = await Databases(server).create("toy_too_early")
+    server.stop()
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parent), "TOY_DATABASE_URL": url}
+    early = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "toy", "migrate", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    assert early.stderr is not None
+    try:
+        async with asyncio.timeout(60):
+            assert b"waiting for the database" in await early.stderr.readline()
+            server.start()
+            assert await early.wait() == 0
+        assert await current_revision(url) == "0001"
+    finally:
+        server.stop()
 
 
 async def test_a_migration_does_not_make_the_shop_wait_behind_it(databases: Databases) -> None:
