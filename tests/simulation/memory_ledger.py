@@ -270,13 +270,13 @@ class MemoryAttempts(MemoryPayments):
         """As the statement does."""
         return any(row["provider_payment_id"] == provider_payment_id for row in self._capturable())
 
-    async def with_rest_to_return(self, *, limit: int) -> Sequence[UUID]:
+    async def with_rest_to_return(self, *, at_least: int, limit: int) -> Sequence[UUID]:
         """In the order of their coming."""
-        return [
-            row["id"]
-            for row in self.tables.attempts.values()
-            if row["to_return"] is not None and row["captured"] > self.not_failed(row["id"])
-        ][:limit]
+        return [attempt_id for attempt_id, rest in self._rests() if rest >= at_least][:limit]
+
+    async def rests_below(self, smallest: int) -> int:
+        """A count."""
+        return sum(0 < rest < smallest for _, rest in self._rests())
 
     async def with_unseen_refunds(self, *, limit: int) -> Sequence[UUID]:
         """In the order of their coming."""
@@ -297,6 +297,10 @@ class MemoryAttempts(MemoryPayments):
             if row["provider_payment_id"] in provider_payment_ids
         }
         return ours, known
+
+    def _rests(self) -> list[tuple[UUID, int]]:
+        attempts = self.tables.attempts.items()
+        return [(key, row["captured"] - self.not_failed(key)) for key, row in attempts if row["to_return"] is not None]
 
     def not_failed(self, attempt_id: UUID) -> int:
         """The sum of its refunds that have not failed."""

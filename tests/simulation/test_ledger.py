@@ -215,9 +215,9 @@ async def test_what_must_go_back_is_found_until_it_is_on_its_way(desk: Desk) -> 
     payment_id = await desk.open_payment()
     attempt = await desk.attempted(payment_id, "pay_00000000000001", Rank.CAPTURED, captured=PRICE)
     async with desk.rows.ledger() as ledger:
-        assert await ledger.with_rest_to_return(limit=5) == []
+        assert await ledger.with_rest_to_return(at_least=100, limit=5) == []
         await ledger.mark_to_return(attempt, reason="late_capture")
-        assert await ledger.with_rest_to_return(limit=5) == [attempt.id]
+        assert await ledger.with_rest_to_return(at_least=100, limit=5) == [attempt.id]
         assert await ledger.with_unseen_refunds(limit=5) == []
         attempt.refunds_seen = 400
         await ledger.keep(attempt, source="webhook", rank=Rank.CAPTURED, applied=False, raw={})
@@ -227,9 +227,14 @@ async def test_what_must_go_back_is_found_until_it_is_on_its_way(desk: Desk) -> 
         assert await ledger.with_unseen_refunds(limit=5) == []
         whole = new_refund(attempt, refund_id=new_id(), kind=RefundKind.RETURN, amount=PRICE, reason="why")
         await ledger.add_refund(whole)
-        assert await ledger.with_rest_to_return(limit=5) == []
+        assert await ledger.with_rest_to_return(at_least=100, limit=5) == []
         await ledger.move_refund(whole, RefundStatus.FAILED)
-        assert await ledger.with_rest_to_return(limit=5) == [attempt.id]
+        assert await ledger.with_rest_to_return(at_least=100, limit=5) == [attempt.id]
+        assert await ledger.rests_below(100) == 0
+        almost = new_refund(attempt, refund_id=new_id(), kind=RefundKind.RETURN, amount=PRICE - 1, reason="why")
+        await ledger.add_refund(almost)
+        assert await ledger.with_rest_to_return(at_least=100, limit=5) == []
+        assert (await ledger.rests_below(100), await ledger.rests_below(1)) == (1, 0)
         assert await ledger.clock() == desk.clock.now
 
 

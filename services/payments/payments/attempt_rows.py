@@ -61,9 +61,14 @@ SELECT EXISTS (
 )"""
 
 _WITH_REST = """
-SELECT id FROM attempts WHERE to_return IS NOT NULL AND captured > (
+SELECT id FROM attempts WHERE to_return IS NOT NULL AND captured - (
     SELECT coalesce(sum(amount), 0) FROM refunds WHERE attempt_id = attempts.id AND status <> 'failed'
-) ORDER BY first_seen_at LIMIT $1"""
+) >= $1 ORDER BY first_seen_at LIMIT $2"""
+
+_RESTS_BELOW = """
+SELECT count(*) FROM attempts WHERE to_return IS NOT NULL AND captured - (
+    SELECT coalesce(sum(amount), 0) FROM refunds WHERE attempt_id = attempts.id AND status <> 'failed'
+) BETWEEN 1 AND $1 - 1"""
 
 _WITH_UNSEEN = """
 SELECT id FROM attempts WHERE refunds_seen > refunds_checked AND captured > 0 ORDER BY first_seen_at LIMIT $1"""
@@ -143,9 +148,13 @@ class AttemptRows(Rows):
         connection = await self.connection()
         return bool(await connection.fetchval(_CAN_BE_CAPTURED, Rank.AUTHORIZED, provider_payment_id))
 
-    async def with_rest_to_return(self, *, limit: int) -> Sequence[UUID]:
+    async def with_rest_to_return(self, *, at_least: int, limit: int) -> Sequence[UUID]:
         """By a partial index."""
-        return [row["id"] for row in await (await self.connection()).fetch(_WITH_REST, limit)]
+        return [row["id"] for row in await (await self.connection()).fetch(_WITH_REST, at_least, limit)]
+
+    async def rests_below(self, smallest: int) -> int:
+        """By a partial index."""
+        return int(await (await self.connection()).fetchval(_RESTS_BELOW, smallest))
 
     async def with_unseen_refunds(self, *, limit: int) -> Sequence[UUID]:
         """By a partial index."""

@@ -20,6 +20,9 @@ _FORWARD = {
     RefundStatus.PROCESSED: set[RefundStatus](),
     RefundStatus.FAILED: set[RefundStatus](),
 }
+MINIMUM = 100
+"""Minor units; Razorpay refuses to give back less."""
+
 LONGEST_DELAY = timedelta(days=1)
 
 
@@ -31,12 +34,15 @@ async def left_of(ledger: Ledger, attempt: Attempt) -> int:
 async def return_the_rest(ledger: Ledger, attempt: Attempt) -> None:
     """While an attempt is marked `to_return` and something captured has not gone back, refund exactly that rest.
 
-    The n-th such refund has the same id whoever makes it, so that it is made once.
+    The n-th such refund has the same id whoever makes it, so that it is made once. A rest below the provider's minimum
+    (somebody gave back all but that by hand) is left to people: the job that returns what is left counts it.
     """
     if attempt.to_return is None:
         return
     rest = await left_of(ledger, attempt)
-    if rest <= 0:
+    if rest < MINIMUM:
+        if rest > 0:
+            get_logger().error("rest is less than can be refunded", attempt_id=str(attempt.id), rest=rest)
         return
     failed_before = await ledger.returns(attempt.id)
     refund_id = derive_id(attempt.id, "return", str(failed_before + 1))

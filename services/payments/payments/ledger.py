@@ -140,8 +140,12 @@ class AttemptBook(Protocol):
         """Whether it is authorised, and its payment open."""
         ...
 
-    async def with_rest_to_return(self, *, limit: int) -> Sequence[UUID]:
-        """Attempts marked to return of which something neither went back nor is on its way, the oldest first."""
+    async def with_rest_to_return(self, *, at_least: int, limit: int) -> Sequence[UUID]:
+        """Attempts marked to return of which so much neither went back nor is on its way, the oldest first."""
+        ...
+
+    async def rests_below(self, smallest: int) -> int:
+        """How many attempts marked to return have a rest smaller than that."""
         ...
 
     async def with_unseen_refunds(self, *, limit: int) -> Sequence[UUID]:

@@ -15,7 +15,7 @@ from chassis.database import Database, db_now
 from chassis.jobs import JobOutcome
 from chassis.telemetry import get_logger
 from payments.attempts import apply_observation, rank_of
-from payments.balances import return_the_rest
+from payments.balances import MINIMUM, return_the_rest
 from payments.ledger import Due, Ledger, OpenLedger
 from payments.models import Observation, PaymentStatus, Rank, WebhookEvent
 from payments.provider import PAGE, Provider, ProviderError, ProviderPayment
@@ -106,22 +106,25 @@ async def _capture(open_ledger: OpenLedger, provider: Provider, provider_payment
 async def return_what_is_left(
     open_ledger: OpenLedger, *, check_refunds: Callable[[UUID], Awaitable[None]]
 ) -> JobOutcome:
-    """Attempts to return with a rest, and attempts of which the provider gave back more than we have looked at."""
+    """Attempts to return with a rest, and attempts of which the provider gave back more than we have looked at.
+
+    A rest that the provider would not give back stays unresolved.
+    """
     async with open_ledger() as ledger:
-        with_rest = await ledger.with_rest_to_return(limit=BATCH)
+        with_rest = await ledger.with_rest_to_return(at_least=MINIMUM, limit=BATCH)
+        failed = left_to_people = await ledger.rests_below(MINIMUM)
         with_unseen = await ledger.with_unseen_refunds(limit=BATCH)
     for attempt_id in with_rest:
         async with open_ledger() as ledger:
             if (found := await ledger.lock_attempt(attempt_id)) is not None:
                 await return_the_rest(ledger, found[1])
-    failed = 0
     for attempt_id in with_unseen:
         try:
             await check_refunds(attempt_id)
         except ProviderError as error:
             failed += 1
             _in_vain("refunds", attempt_id, error)
-    cases = len(with_rest) + len(with_unseen)
+    cases = len(with_rest) + len(with_unseen) + left_to_people
     return JobOutcome(found=cases, repaired=cases - failed, unresolved=failed)
 
 

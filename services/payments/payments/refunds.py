@@ -21,7 +21,7 @@ from chassis.ids import derive_id
 from chassis.money import Money
 from chassis.telemetry import about, get_logger
 from payments.attempts import UnknownProviderOrder
-from payments.balances import left_of, new_refund, return_the_rest, settle_refund
+from payments.balances import MINIMUM, left_of, new_refund, return_the_rest, settle_refund
 from payments.errors import CurrencyUnsupported, NothingToRefund, RefundTooLarge, RefundTooSmall
 from payments.ledger import Ledger, OpenLedger
 from payments.models import Attempt, Payment, Refund, RefundKind, RefundStatus
@@ -34,9 +34,6 @@ from payments.provider import (
     RefundWord,
     as_refund,
 )
-
-MINIMUM = 100
-"""Minor units; Razorpay refuses less."""
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
 

@@ -224,6 +224,19 @@ async def test_an_external_refund_leaves_only_the_rest_to_return(till: "Till") -
     assert sum(refund["amount"] for refund in await till.returned(attempt)) == TOTAL
 
 
+async def test_a_rest_that_the_provider_would_not_give_back_is_left_to_people(till: "Till") -> None:
+    """Somebody gave back all but half a rupee by hand. Asking for that would be refused, and asked again, for ever."""
+    order, _, attempt = await till.paid()
+    await till.ask(till.simulator.dashboard_refund, attempt, amount=TOTAL - 50)
+    await till.poll(order)
+    await till.harness.run_job("sweep")
+    await till.harness.run_job("returns")
+    await till.return_asked(order, attempt, reason="cancelled")
+    assert [(refund["kind"], refund["amount"]) for refund in await till.refunds()] == [("external", TOTAL - 50)]
+    outcome = await till.harness.run_job("returns")
+    assert (outcome.found, outcome.repaired, outcome.unresolved) == (1, 0, 1)
+
+
 async def test_what_is_to_return_before_it_was_captured_returns_when_it_is(till: "Till") -> None:
     order = await till.placed()
     proof = await till.pay(order, outcome="authorize_only")
