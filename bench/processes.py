@@ -112,9 +112,10 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of requests")
     chosen = parser.parse_args()
     report = Home.from_environment(default=".haat-stack").path / REPORT
-    if not report.exists():
-        raise SystemExit("No stack is open there: make stack first.")
-    print(asyncio.run(run(msgspec.json.decode(report.read_bytes()), scale=chosen.scale)))
+    document = msgspec.json.decode(report.read_bytes()) if report.exists() else {"parts": []}
+    if "gateway" not in {part["name"] for part in document["parts"]}:
+        raise SystemExit("No stack is open there, or not yet: make stack first.")
+    print(asyncio.run(run(document, scale=chosen.scale)))
 
 
 if __name__ == "__main__":
