@@ -187,6 +187,12 @@ class SimulatedProvider:
         found = await self._call("refunds", lambda: refunds.of_payment(self.razorpay, payment_id, page))
         return [as_refund(item) for item in found["items"]]
 
+    async def refunds_since(self, since: int, *, skip: int) -> list[ProviderRefund]:
+        """Of all payments."""
+        page = Page(since=since, until=None, count=100, skip=skip)
+        found = await self._read(f"all refunds {skip}", lambda: refunds.listing(self.razorpay, page))
+        return [as_refund(item) for item in found["items"]]
+
     def proves_handshake(self, *, order_id: str, payment_id: str, signature: str) -> bool:
         """By the simulator's own signature."""
         return self.razorpay.sign(order_id, payment_id) == signature

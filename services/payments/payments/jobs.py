@@ -32,6 +32,7 @@ def jobs(work: "Work", webhooks: Processing, statements: Statements) -> tuple[Jo
         Job("webhook-silence", 300, reconciliation.notice_silent_webhook),
         Job("sweep", 900, _alone(work.sweep)),
         Job("daily-statement", 3600, statements.make_due),
+        Job("refund-sweep", 3600, _alone(work.sweep_refunds)),
         Job("provider-calls-cleanup", 3600, provider_calls.forget_old_calls),
     )
 
@@ -94,3 +95,7 @@ class Work:
     async def sweep(self) -> JobOutcome:
         """What webhooks and polls left out."""
         return await reconciliation.sweep(self._ledger, self._provider)
+
+    async def sweep_refunds(self) -> JobOutcome:
+        """Refunds made in the provider's dashboard that nobody told us of."""
+        return await reconciliation.sweep_refunds(self._ledger, self._provider, apply=refunds.apply_refund)

@@ -108,6 +108,10 @@ class Provider(Protocol):
         """Every refund of an attempt."""
         ...
 
+    async def refunds_since(self, since: int, *, skip: int) -> list[ProviderRefund]:
+        """Refunds made since a Unix time, at most `PAGE` of them, leaving out the first `skip`."""
+        ...
+
     def proves_handshake(self, *, order_id: str, payment_id: str, signature: str) -> bool:
         """Whether the checkout's signature is the provider's."""
         ...

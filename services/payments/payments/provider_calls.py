@@ -115,6 +115,10 @@ class RecordedProvider:
         """About an attempt."""
         return await self._noted("refunds_of", payment_id, self._provider.refunds_of(payment_id))
 
+    async def refunds_since(self, since: int, *, skip: int) -> list[ProviderRefund]:
+        """About nobody in particular, so it is not kept."""
+        return await self._provider.refunds_since(since, skip=skip)
+
     def proves_handshake(self, *, order_id: str, payment_id: str, signature: str) -> bool:
         """Calls nobody."""
         return self._provider.proves_handshake(order_id=order_id, payment_id=payment_id, signature=signature)

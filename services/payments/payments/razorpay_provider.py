@@ -128,6 +128,12 @@ class RazorpayProvider:
             raise OutcomeUnknown("the provider answered with refunds of another payment")
         return refunds
 
+    async def refunds_since(self, since: int, *, skip: int) -> list[ProviderRefund]:
+        """Of all payments, by the time of the refund."""
+        query = {"from": since, "count": PAGE, "skip": skip}
+        answer = await self._call(lambda client, options: client.refund.all(query, **options))
+        return [as_refund(item) for item in _items(answer)]
+
     def proves_handshake(self, *, order_id: str, payment_id: str, signature: str) -> bool:
         """HMAC-SHA256 of `order|payment` under the key secret (Razorpay, integration steps §1.4)."""
         message = f"{order_id}|{payment_id}".encode()

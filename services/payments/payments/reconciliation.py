@@ -5,8 +5,10 @@ asks, so that a crash or a second worker asks no more often than planned, and ha
 A case that fails waits for its next turn and does not hold up the others.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -17,8 +19,8 @@ from chassis.telemetry import get_logger
 from payments.attempts import apply_observation, rank_of
 from payments.balances import MINIMUM, return_the_rest
 from payments.ledger import Due, Ledger, OpenLedger
-from payments.models import Observation, PaymentStatus, Rank, WebhookEvent
-from payments.provider import PAGE, Provider, ProviderError, ProviderPayment
+from payments.models import Attempt, Observation, PaymentStatus, Rank, RefundStatus, WebhookEvent
+from payments.provider import PAGE, Provider, ProviderError, ProviderPayment, ProviderRefund, RefundWord
 
 BATCH = 20
 MOST_PAGES = 200
@@ -33,6 +35,8 @@ SILENCE = timedelta(minutes=30)
 Ask = Callable[[UUID], Awaitable[None]]
 LookUp = Callable[[UUID, str], Awaitable[bool]]
 Close = Callable[[UUID], Awaitable[bool]]
+ApplyRefund = Callable[[Ledger, ProviderRefund], Awaitable[None]]
+T = TypeVar("T")
 
 
 async def _take(open_ledger: OpenLedger, status: PaymentStatus, *, again_in: timedelta) -> Sequence[Due]:
@@ -134,8 +138,7 @@ async def sweep(open_ledger: OpenLedger, provider: Provider) -> JobOutcome:
         since = int((await ledger.clock() - SWEPT).timestamp())
     found = repaired = 0
     try:
-        for page in range(MOST_PAGES):
-            seen = await provider.payments_since(since, skip=page * PAGE)
+        async for seen in _pages(partial(provider.payments_since, since)):
             found += len(seen)
             async with open_ledger() as ledger:
                 news = await _news_among(ledger, seen)
@@ -143,12 +146,47 @@ async def sweep(open_ledger: OpenLedger, provider: Provider) -> JobOutcome:
                 async with open_ledger() as ledger:
                     await apply_observation(ledger, payment, source="poll")
             repaired += len(news)
-            if len(seen) < PAGE:
-                break
     except ProviderError as error:
         _in_vain("sweep", since, error)
         return JobOutcome(found=found, repaired=repaired, unresolved=1)
     return JobOutcome(found=found, repaired=repaired)
+
+
+async def sweep_refunds(open_ledger: OpenLedger, provider: Provider, *, apply: ApplyRefund) -> JobOutcome:
+    """Every refund of the last 48 hours, however old its payment: finds those of the dashboard nobody told us of."""
+    async with open_ledger() as ledger:
+        since = int((await ledger.clock() - SWEPT).timestamp())
+    found = repaired = 0
+    try:
+        async for seen in _pages(partial(provider.refunds_since, since)):
+            found += len(seen)
+            for refund in seen:
+                async with open_ledger() as ledger:
+                    if await _is_news(ledger, refund):
+                        await apply(ledger, refund)
+                        repaired += 1
+    except ProviderError as error:
+        _in_vain("refund sweep", since, error)
+        return JobOutcome(found=found, repaired=repaired, unresolved=1)
+    return JobOutcome(found=found, repaired=repaired)
+
+
+async def _is_news(ledger: Ledger, refund: ProviderRefund) -> bool:
+    """Whether it is of an attempt of ours, and says more than we know."""
+    known = await ledger.refund_named(refund.id)
+    if known is None:
+        return await ledger.find_attempt(Attempt.id_for(refund.payment_id)) is not None
+    is_open = known.status in (RefundStatus.REQUESTED, RefundStatus.SUBMITTED)
+    return is_open and refund.status is not RefundWord.PENDING
+
+
+async def _pages(ask: Callable[..., Awaitable[list[T]]]) -> AsyncIterator[list[T]]:
+    """Page after page of one of the provider's lists."""
+    for page in range(MOST_PAGES):
+        seen = await ask(skip=page * PAGE)
+        yield seen
+        if len(seen) < PAGE:
+            return
 
 
 async def _news_among(ledger: Ledger, seen: Sequence[ProviderPayment]) -> list[ProviderPayment]:

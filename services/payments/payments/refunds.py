@@ -145,7 +145,7 @@ async def _send(open_ledger: OpenLedger, provider: Provider, errand: _Errand) ->
         return await _not_answered(open_ledger, errand, error)
     async with open_ledger() as ledger:
         # What answers our request is our refund, whether or not it repeats our receipt.
-        await _apply(ledger, replace(answer, receipt=errand.refund_id.hex))
+        await apply_refund(ledger, replace(answer, receipt=errand.refund_id.hex))
     return True
 
 
@@ -177,7 +177,7 @@ async def _look(open_ledger: OpenLedger, provider: Provider, errand: _Errand) ->
     known = await provider.refunds_of(errand.provider_payment_id)
     for found in known:
         async with open_ledger() as ledger:
-            await _apply(ledger, found)
+            await apply_refund(ledger, found)
     return any(found.receipt == errand.refund_id.hex for found in known)
 
 
@@ -211,7 +211,7 @@ async def observe_refund(ledger: Ledger, entity: dict[str, Any]) -> None:
 
     Raises UnknownProviderOrder when its payment is not known here yet, OutcomeUnknown when it is no refund.
     """
-    await _apply(ledger, as_refund(entity))
+    await apply_refund(ledger, as_refund(entity))
 
 
 async def check_refunds(open_ledger: OpenLedger, provider: Provider, attempt_id: UUID) -> None:
@@ -222,12 +222,12 @@ async def check_refunds(open_ledger: OpenLedger, provider: Provider, attempt_id:
         return
     for found in await provider.refunds_of(attempt.provider_payment_id):
         async with open_ledger() as ledger:
-            await _apply(ledger, found)
+            await apply_refund(ledger, found)
     async with open_ledger() as ledger:
         await ledger.refunds_looked_at(attempt_id, up_to=attempt.refunds_seen)
 
 
-async def _apply(ledger: Ledger, seen: ProviderRefund) -> None:
+async def apply_refund(ledger: Ledger, seen: ProviderRefund) -> None:
     """One refund of the provider is one of ours by its receipt, or an external one."""
     found = await ledger.lock_attempt(Attempt.id_for(seen.payment_id))
     if found is None:

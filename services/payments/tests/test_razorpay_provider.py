@@ -77,6 +77,9 @@ async def test_every_call_works_with_the_official_sdk(
     recent = await provider.payments_since(0, skip=0)
     assert attempt in {seen.id for seen in recent}
     assert attempt not in {seen.id for seen in await provider.payments_since(0, skip=len(recent))}
+    returned = await provider.refunds_since(0, skip=0)
+    assert refund.id in {seen.id for seen in returned}
+    assert refund.id not in {seen.id for seen in await provider.refunds_since(0, skip=len(returned))}
 
 
 FAULTS: list[tuple[str, dict[str, Any], type[ProviderError]]] = [

@@ -209,6 +209,36 @@ async def test_a_dashboard_refund_nobody_told_us_about_is_found_by_its_sum(till:
     assert (await till.harness.run_job("returns")).found == 0
 
 
+async def test_a_dashboard_refund_of_an_old_payment_is_found_without_a_webhook(till: "Till") -> None:
+    """The sweep of payments looks two days back; goodwill may come weeks after the purchase."""
+    order, payment_id, attempt = await till.paid()
+    await till.ask(till.simulator.dashboard_refund, attempt, amount=40_000)
+
+    first = await till.harness.run_job("refund-sweep")
+
+    assert (first.repaired, first.unresolved) == (1, 0)
+    (refund,) = await till.refunds()
+    assert (refund["kind"], refund["amount"], refund["status"]) == ("external", 40_000, "processed")
+    assert "refund.processed.v1" in await till.event_types(order)
+    seen = (await till.staff("GET", f"/payments/{payment_id}")).json()
+    assert (seen["status"], seen["refunded"]["amount"]) == ("partially_refunded", 40_000)
+    again = await till.harness.run_job("refund-sweep")
+    assert (again.repaired, again.found >= 1) == (0, True)
+
+
+async def test_a_pending_refund_is_settled_by_the_sweep_too(till: "Till") -> None:
+    await till.ask(till.simulator.variants, refund_answer="pending", refunded_when="created")
+    _, payment_id, _ = await till.paid()
+    await till.staff_refund(payment_id, 10_000)
+    await till.pursue_refunds()
+    (under_way,) = await till.refunds()
+    assert under_way["status"] == "submitted"
+    assert (await till.harness.run_job("refund-sweep")).repaired == 0
+    await till.ask(till.simulator.settle_refund, under_way["provider_refund_id"], "processed")
+    assert (await till.harness.run_job("refund-sweep")).repaired == 1
+    assert [refund["status"] for refund in await till.refunds()] == ["processed"]
+
+
 async def test_an_external_refund_leaves_only_the_rest_to_return(till: "Till") -> None:
     """Ours for everything was on its way when somebody refunded a part by hand: the rest follows by itself."""
     order, _, attempt = await till.paid()
