@@ -76,6 +76,8 @@ def main() -> int:
     if arguments.list:
         print("\n".join(fault.name for fault in faults))
         return 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # whoever ends us finds no stack left behind
     seed = secrets.randbelow(10_000) if arguments.seed is None else arguments.seed
     return asyncio.run(_main(faults, seed=seed, is_short=arguments.short, hold=arguments.hold))
 
