@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.functions import Function
 
+from chassis.cancellation import is_stray
 from chassis.crash_points import crash_point
 from chassis.events import Event
 from chassis.idempotency import idempotency_table
@@ -66,6 +67,10 @@ def plain_url(url: str) -> str:
 def engine_url(url: str) -> str:
     """The URL as SQLAlchemy takes it."""
     return make_url(plain_url(url)).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+class ConnectionBroke(OSError):
+    """The connection was lost under a transaction, whose outcome is not known if it was about to commit."""
 
 
 def is_outage(error: BaseException) -> bool:
@@ -260,9 +265,12 @@ async def _ending(transaction: Transaction) -> AsyncIterator[None]:
         crash_point("commit.before")
         await transaction.commit()
         crash_point("commit.after")
-    except BaseException:
+    except BaseException as error:
         # Also a cancelled request hands its connection back, in a task that nobody cancels.
-        await asyncio.shield(asyncio.create_task(transaction.roll_back()))
+        ending = asyncio.create_task(transaction.roll_back())
+        await asyncio.wait({ending})
+        if is_stray(error):
+            raise ConnectionBroke("The driver gave the connection up.") from error
         raise
 
 

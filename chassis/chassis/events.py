@@ -4,6 +4,7 @@ An event is written to the outbox in the transaction that made it true, carried 
 once by the consumer's inbox. Two buses implement the port, and one suite of tests holds for both.
 """
 
+import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from uuid import UUID
 import msgspec
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis.cancellation import is_stray
 
 LADDER = (5.0, 30.0, 300.0, 1800.0)
 """Seconds between the attempts at a message that fails; after the last it is parked."""
@@ -254,7 +257,9 @@ async def judge(handler: Handler, body: bytes, *, attempt: int, ladder: Sequence
         return Park(_storable(str(poison)))
     except Unavailable as outage:
         return Pause(str(outage))
-    except Exception as error:  # noqa: BLE001 - whatever a handler raises, its message must go somewhere
+    except (Exception, asyncio.CancelledError) as error:  # whatever a handler raises, its message must go somewhere
+        if isinstance(error, asyncio.CancelledError) and not is_stray(error):
+            raise
         text = _storable("".join(traceback.format_exception_only(error)).strip())
         return Retry(ladder[attempt - 1], text) if attempt <= len(ladder) else Park(text)
     return Handled()

@@ -15,6 +15,7 @@ from pamqp.common import FieldTable
 from pamqp.exceptions import PAMQPException
 from yarl import URL
 
+from chassis.cancellation import is_stray
 from chassis.events import PublishFailed, Unroutable
 from chassis.telemetry import get_logger
 
@@ -115,10 +116,9 @@ class Publisher(Session):
         except LOST as failure:
             raise PublishFailed(f"Not confirmed: {failure!r}") from failure
         except asyncio.CancelledError as cancelled:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
             # A closing channel cancels what waits on it, which is not the same as our caller giving up.
+            if not is_stray(cancelled):
+                raise
             raise PublishFailed("The channel closed before the broker confirmed.") from cancelled
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import telemetry
 from chassis.database import Database
-from chassis.events import Envelope, Event, NotYet, Poison, Reader, Subscription, Unavailable
+from chassis.events import LADDER, Envelope, Event, NotYet, Poison, Reader, Retry, Subscription, Unavailable, judge
 from chassis.ids import new_id
 from chassis.inbox import Inbox, delete_received
 from chassis.outbox import record
@@ -189,6 +189,40 @@ async def test_a_connection_that_breaks_costs_no_attempt(
 
     await inbox(database, handler).handle(lit().encode(), 1)
     assert await notes() == 1
+
+
+async def test_a_driver_that_cancels_what_waits_for_it_costs_no_message(
+    database: Database, notes: Callable[[], Awaitable[int]]
+) -> None:
+    """Nobody cancelled the handler: its message is tried again, at once or on the ladder, and never left unanswered."""
+
+    async def waits_for_something_given_up(_body: bytes | AsyncSession, _: object) -> None:
+        given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        given_up.cancel()
+        await given_up
+
+    gives_up = iter([True, False])
+
+    async def handler(session: AsyncSession, lamp: Lamp) -> None:
+        await note(session, lamp)
+        if next(gives_up):
+            await waits_for_something_given_up(session, lamp)
+
+    await inbox(database, handler).handle(lit().encode(), 1)
+    assert await notes() == 1
+    verdict = await judge(waits_for_something_given_up, b"", attempt=1, ladder=LADDER)
+    assert isinstance(verdict, Retry)
+
+
+async def test_a_handler_that_is_cancelled_itself_ends() -> None:
+    async def handler(_body: bytes, _attempt: int) -> None:
+        await asyncio.Event().wait()
+
+    handling = asyncio.create_task(judge(handler, b"", attempt=1, ladder=LADDER))
+    await asyncio.sleep(0)
+    handling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await handling
 
 
 async def test_a_database_that_is_away_is_an_outage_and_a_slow_handler_is_not(
