@@ -268,7 +268,7 @@ async def _ending(transaction: Transaction) -> AsyncIterator[None]:
     except BaseException as error:
         # Also a cancelled request hands its connection back, in a task that nobody cancels.
         ending = asyncio.create_task(transaction.roll_back())
-        await asyncio.wait({ending})
+        await asyncio.gather(asyncio.shield(ending), return_exceptions=True)
         if is_stray(error):
             raise ConnectionBroke("The driver gave the connection up.") from error
         raise

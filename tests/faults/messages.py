@@ -111,9 +111,9 @@ async def published_again(stage: Stage, _dice: random.Random) -> str:
 async def poisoned(stage: Stage, _dice: random.Random) -> str:
     """Every kind of spoiled message to every consumer. Evidence: each is parked and shows its error to operators."""
     for consumer in CONSUMERS:
-        for number in range(len(provoking.SPOILED)):
+        for number in range(provoking.SPOILED):
             await provoking.poison(stage, consumer, number)
-    kinds = len(provoking.SPOILED)
+    kinds = provoking.SPOILED
 
     async def all_parked() -> bool:
         found = await stage.queues().parked()
@@ -131,7 +131,7 @@ async def poisoned(stage: Stage, _dice: random.Random) -> str:
 
 def message_faults() -> list[Fault]:
     """What a broker may do to messages."""
-    ids = (provoking.poison_id(consumer, n) for consumer in CONSUMERS for n in range(len(provoking.SPOILED)))
+    ids = (provoking.poison_id(consumer, n) for consumer in CONSUMERS for n in range(provoking.SPOILED))
     return [
         Fault("events come thrice, late and in any order", turned_about),
         Fault("everything is published again", published_again),

@@ -9,6 +9,7 @@ import httpx
 
 from chassis.auth import ServiceIdentity
 from chassis.rabbitmq_queues import incoming
+from stack.topology import PARTS
 from tests.faults.load import UNLUCKY
 from tests.faults.stage import Stage
 
@@ -60,23 +61,24 @@ async def orphaned_hold(stage: Stage) -> None:
         )
 
 
-SPOILED = (
-    b"\x00 not JSON at all",
-    b'{"specversion": "1.0", "type": "order.placed.v1"}',
-    json.dumps(
-        {
-            "id": str(uuid5(POISON, "unknown type")),
-            "source": "/services/nobody",
-            "type": "nothing.happened.v1",
-            "subject": "1",
-            "time": "2026-01-01T00:00:00Z",
-            "sequence": "0000000000000000001",
-            "data": {},
-            "correlationid": "1",
-        }
-    ).encode(),
-)
-"""Messages that nobody will ever be able to apply."""
+SPOILED = 3
+"""Kinds of messages that nobody will ever be able to apply."""
+
+
+def _spoiled(consumer: str, number: int) -> bytes:
+    """No JSON, no envelope, or an event of a type that the consumer knows, without what it promises."""
+    known = next(part.listens_to[0] for part in PARTS if part.name == consumer)
+    empty = {
+        "id": str(poison_id(consumer, number)),
+        "source": "/services/nobody",
+        "type": known,
+        "subject": "1",
+        "time": "2026-01-01T00:00:00Z",
+        "sequence": f"{1:019}",
+        "data": {},
+        "correlationid": "1",
+    }
+    return (b"\x00 not JSON at all", b'{"specversion": "1.0"}', json.dumps(empty).encode())[number]
 
 
 async def poison(stage: Stage, consumer: str, number: int = 0) -> UUID:
@@ -86,7 +88,7 @@ async def poison(stage: Stage, consumer: str, number: int = 0) -> UUID:
         channel = await connection.channel()
         exchange = await channel.get_exchange(f"{consumer}.retry", ensure=False)
         message = aio_pika.Message(
-            SPOILED[number % len(SPOILED)],
+            _spoiled(consumer, number),
             message_id=str(id_),
             type="order.placed.v1",
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
