@@ -9,6 +9,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 FIRED = ".fired"
@@ -21,18 +22,15 @@ def _pass_by(_name: str) -> None:
 
 def _deadly(folder: Path) -> Callable[[str], None]:
     sentence = folder / str(os.getpid())
-    passed: Counter[str] = Counter()
+    passed: Counter[tuple[str, ...]] = Counter()
 
     def crash_point(name: str) -> None:
-        try:
-            told = sentence.read_text()
-        except FileNotFoundError:
-            return
-        point, number = told.split()
-        passed[told] += point == name
-        if passed[told] >= int(number):
-            sentence.rename(sentence.with_suffix(FIRED))
-            os.kill(os.getpid(), signal.SIGKILL)
+        with suppress(FileNotFoundError):
+            point, number = told = tuple(sentence.read_text().split())
+            passed[told] += point == name
+            if passed[told] >= int(number):
+                sentence.rename(sentence.with_suffix(FIRED))
+                os.kill(os.getpid(), signal.SIGKILL)
 
     return crash_point
 

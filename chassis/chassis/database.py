@@ -69,10 +69,6 @@ def engine_url(url: str) -> str:
     return make_url(plain_url(url)).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
 
 
-class ConnectionBroke(OSError):
-    """The connection was lost under a transaction, whose outcome is not known if it was about to commit."""
-
-
 def is_outage(error: BaseException) -> bool:
     """Whether an error says that the database is away or overloaded, not that the statement was wrong."""
     if isinstance(error, PoolTimeout | OSError | InterfaceError | asyncpg.InterfaceError | TimeoutError):
@@ -267,10 +263,9 @@ async def _ending(transaction: Transaction) -> AsyncIterator[None]:
         crash_point("commit.after")
     except BaseException as error:
         # Also a cancelled request hands its connection back, in a task that nobody cancels.
-        ending = asyncio.create_task(transaction.roll_back())
-        await asyncio.gather(asyncio.shield(ending), return_exceptions=True)
+        await asyncio.gather(asyncio.shield(asyncio.create_task(transaction.roll_back())), return_exceptions=True)
         if is_stray(error):
-            raise ConnectionBroke("The driver gave the connection up.") from error
+            raise ConnectionError("The driver gave the connection up.") from error
         raise
 
 
