@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.load import Task, measure
 from embedded.home import Home
-from stack.opening import REPORT
+from stack.replacing import REPORT
 
 IDLE = 10.0
 """Seconds of watching a shop without visitors."""
