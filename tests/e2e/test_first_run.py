@@ -11,6 +11,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.shop import Shop
+from tests.shop_process import OPENS_WITHIN, ShopProcess
 
 SCHEMAS = Path(__file__).parents[2] / "services"
 
@@ -114,3 +115,14 @@ async def test_the_checkout_page_is_there_for_people(shop: Shop) -> None:
     assert page.status_code == 200
     assert "<form" in page.text
     assert not re.findall(r"""(?:src|href)\s*=\s*["']https?://(?!localhost|127\.0\.0\.1)""", page.text)
+
+
+def test_variables_that_cannot_be_used_are_told_in_a_line_each(own_shop: Shop, tmp_path: Path) -> None:
+    other = ShopProcess(tmp_path)
+    try:
+        opening = other.launch(CATALOG_DB_POOL_SIZE="five", GATEWAY_LIMIT_READ="often")
+        assert opening.wait(timeout=OPENS_WITHIN) == 1
+        told = [line.partition(":")[0] for line in other.complaints.splitlines()]
+        assert told == ["CATALOG_DB_POOL_SIZE", "GATEWAY_LIMIT_READ"]
+    finally:
+        other.kill()

@@ -30,7 +30,7 @@ from chassis.auth import jwks
 from chassis.clients import AsgiUpstream, Upstream, UpstreamRequest, UpstreamResponse
 from chassis.events import Bus
 from chassis.service import Service
-from chassis.settings import ServiceSettings, read_settings
+from chassis.settings import ServiceSettings, SettingsRefused, read_settings
 from embedded.home import SERVICES, Secrets
 
 PARTS: dict[str, tuple[Callable[..., ServiceSettings], Callable[..., Service]]] = {
@@ -80,8 +80,8 @@ class Shop:
         simulator_url: str,
     ) -> None:
         upstreams = {name: LateUpstream(name) for name in SERVICES}
-        common = _common(secrets)
-        own = {
+        own: dict[str, dict[str, Any]] = {
+            "gateway": {"public_url": public_url},
             "accounts": {
                 "signing_keys": json.dumps({"keys": secrets.signing_keys}),
                 "refresh_key": secrets.refresh_key,
@@ -95,26 +95,16 @@ class Shop:
                 "simulator_page_url": f"{simulator_url}/simulator/checkout",
             },
         }
+        for name, url in database_urls.items():
+            own.setdefault(name, {})["database_url"] = url
+        settings = _all_settings(secrets, own)
         self._bus = bus
         self.services: dict[str, Service] = {}
-        for name, (settings_class, build) in PARTS.items():
-            settings = read_settings(
-                settings_class,
-                **common,
-                service_key=json.dumps(secrets.service_keys[name]),
-                database_url=database_urls[name],
-                **own.get(name, {}),
-            )
-            service = build(settings, bus, upstreams)
+        for name, (_, build) in PARTS.items():
+            service = build(settings[name], bus, upstreams)
             upstreams[name].connect(service)
             self.services[name] = service
-        gateway_settings = read_settings(
-            gateway.settings.GatewaySettings,
-            **common,
-            service_key=json.dumps(secrets.service_keys["gateway"]),
-            public_url=public_url,
-        )
-        self.gateway = gateway.app.build(gateway_settings, bus, upstreams)
+        self.gateway = gateway.app.build(settings["gateway"], bus, upstreams)
 
     def management(self) -> ASGIApp:
         """What each part serves on its management port when it is alone, under the part's name: /orders/metrics."""
@@ -148,6 +138,25 @@ class Shop:
         for service in reversed(self.services.values()):
             await service.stop()
         await self._bus.stop()
+
+
+def _all_settings(secrets: Secrets, own: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Those of every part. Raises SettingsRefused with all that cannot be used in any of them."""
+    classes: dict[str, Callable[..., ServiceSettings]] = {
+        name: settings_class for name, (settings_class, _) in PARTS.items()
+    }
+    classes["gateway"] = gateway.settings.GatewaySettings
+    common, found = _common(secrets), {}
+    refused: dict[str, None] = {}
+    for name, settings_class in classes.items():
+        given = {"service_key": json.dumps(secrets.service_keys[name]), **common, **own.get(name, {})}
+        try:
+            found[name] = read_settings(settings_class, **given)
+        except SettingsRefused as refusal:
+            refused |= dict.fromkeys(str(refusal).splitlines())
+    if refused:
+        raise SettingsRefused("\n".join(refused))
+    return found
 
 
 def _common(secrets: Secrets) -> dict[str, Any]:

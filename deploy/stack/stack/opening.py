@@ -106,11 +106,11 @@ class Stack:
     def _run(self, command: str, processes: Sequence[Process]) -> None:
         """Side by side. Raises CommandFailed and SettingsRefused."""
         running = [(process, process.run(command)) for process in processes]
-        for process, under_way in running:
-            if under_way.wait() != 0:
-                if process.refused:
-                    raise SettingsRefused(process.refused)
-                raise CommandFailed(f"`python -m {process.module} {command}` failed; {process.log} says why.")
+        failed = [process for process, under_way in running if under_way.wait() != 0]
+        if refused := [process.refused for process in failed if process.refused]:
+            raise SettingsRefused("\n".join(refused))
+        for process in failed:
+            raise CommandFailed(f"`python -m {process.module} {command}` failed; {process.log} says why.")
 
     def _start(self, processes: Sequence[Process]) -> None:
         """Start these side by side, and return when every one of them is ready."""
