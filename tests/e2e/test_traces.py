@@ -46,7 +46,7 @@ async def purchase(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pu
     """Something bought in a shop whose collector is set."""
     if "HAAT_URL" in os.environ:
         pytest.skip("needs a shop of its own, not the one at HAAT_URL")
-    process = ShopProcess(Path(tmp_path_factory.mktemp("traced")))
+    process = ShopProcess(Path(tmp_path_factory.mktemp("traced")), closes_within=20)
     with listening_collector() as collector:
         try:
             process.open(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="200")
@@ -92,6 +92,26 @@ async def test_one_purchase_is_one_trace_from_the_door_to_the_last_consumer(purc
     assert [(span.service, span.name) for span in roots] == [("gateway", "POST /api/v1/orders")]
     known = {span.span_id for span in purchase.trace}
     assert [span for span in purchase.trace if span.parent_id and span.parent_id not in known] == []
+
+
+async def test_what_becomes_of_the_order_later_is_found_in_its_trace(purchase: Purchase) -> None:
+    """A cancellation is a request with a trace of its own; what it does to order and money is in the order's."""
+    order = purchase.order
+    answer = await purchase.shopper.send("POST", f"/api/v1/orders/{order['id']}/cancel", json={})
+    assert answer.status_code == 200
+    later = (
+        ("orders", "order cancel_asked"),
+        ("catalog", "process order.cancelled.v1"),
+        ("payments", "razorpay refund"),
+        ("orders", "process refund.processed.v1"),
+    )
+
+    async def are_there() -> bool:
+        return all(purchase.has(*wanted) for wanted in later)
+
+    await eventually(are_there, what=f"All of {later}", within=60)
+    (moved,) = [span for span in purchase.trace if span.name == "order cancel_asked"]
+    assert moved.links == (answer.headers["x-request-id"],)
 
 
 async def test_the_id_that_a_client_is_told_finds_the_trace(purchase: Purchase) -> None:

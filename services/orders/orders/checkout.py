@@ -31,6 +31,7 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 
+from chassis import tracing
 from chassis.ids import derive_id
 from chassis.money import Money
 from chassis.problems import IdempotencyKeyReused, Problem
@@ -252,6 +253,7 @@ class Checkout:
             pay_by=pay_by,
             deadline=pay_by + timedelta(seconds=self.settings.pay_grace),
             paid_at=now if is_free else None,
+            traceparent=tracing.current() or None,
             items=items,
         )
 

@@ -202,6 +202,8 @@ class Order(Base):
     closed_at: Mapped[datetime | None]
     shipped_at: Mapped[datetime | None]
     delivered_at: Mapped[datetime | None]
+    traceparent: Mapped[str | None]
+    """The span in which it was placed, when traces are collected."""
 
     items: Mapped[list["OrderItem"]] = relationship(lazy="raise", order_by="OrderItem.position", passive_deletes=True)
 

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
+from chassis import tracing
 from chassis.events import Event
 from chassis.ids import new_id
 from chassis.problems import Busy
@@ -195,9 +196,14 @@ def history_line(order_id: UUID, step: Step, *, version: int, before: Status | N
 async def announce(book: OrderBook, order: Order, step: Step) -> None:
     """The events of a move, for the order as it is after it."""
     first = order.version - len(step.emits) + 1
-    for version, kind in enumerate(step.emits, start=first):
-        event = announcement(kind, order, version=version, attempt_id=step.attempt_id, refund_reason=step.refund_reason)
-        await book.record(event, order_id=order.id, version=version)
+    # Whoever moves it, by a request of their own or by the clock: the order's trace goes on.
+    with tracing.resumed(f"order {step.move.trigger}", order.traceparent) as span:
+        span.note(haat__correlation_id=str(order.id))
+        for version, kind in enumerate(step.emits, start=first):
+            event = announcement(
+                kind, order, version=version, attempt_id=step.attempt_id, refund_reason=step.refund_reason
+            )
+            await book.record(event, order_id=order.id, version=version)
 
 
 async def hold_for_review(book: OrderBook, order: Order, *, why: str) -> None:

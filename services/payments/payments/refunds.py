@@ -233,6 +233,11 @@ async def apply_refund(ledger: Ledger, seen: ProviderRefund) -> None:
     if found is None:
         raise UnknownProviderOrder(seen.payment_id)
     payment, attempt = found
+    with about(payment.order_id), tracing.resumed("refund observed", payment.traceparent):
+        await _take_over(ledger, payment, attempt, seen)
+
+
+async def _take_over(ledger: Ledger, payment: Payment, attempt: Attempt, seen: ProviderRefund) -> None:
     refund = await _matching(ledger, attempt, seen) or await _external(ledger, attempt, seen)
     if refund.provider_refund_id is None:
         await ledger.name_refund(refund, seen.id)
