@@ -22,7 +22,7 @@ from tests.simulation.interleaving import Crash
 from tests.simulation.provider import ProviderLedger, SimulatedProvider
 from tests.simulation.rows import Books, MemoryRows, Rows
 from tests.simulation.schedule import STEPS, Schedule, Violated
-from tests.simulation.shop import CLOCKS
+from tests.simulation.shop import CLOCKS, Jobs
 
 MakeRows = Callable[[Clock, list[Level]], Awaitable[Rows]]
 """Empty rows but for the shelves."""
@@ -76,6 +76,13 @@ class Simulator:
             return Outcome(seed, steps, schedule.trace.lines, broken, await rows.books())
         finally:
             self._ledger.end()
+
+    async def jobs(self) -> Jobs:
+        """The jobs that schedules run, by name."""
+        clock, fate = Clock(), Fate(0)
+        provider = SimulatedProvider(self._ledger, clock, fate, Variants(), CLOCKS["as delivered"].payments)
+        rows = await self._make_rows(clock, levels())
+        return Schedule(rows, clock, fate, provider, settings=CLOCKS["as delivered"]).shop.jobs
 
     async def shrunk(self, found: Outcome) -> Outcome:
         """The same breach by fewer steps: halves are left out first, single steps last."""

@@ -76,6 +76,10 @@ CLOCKS = {
 """With short ones, deadlines race everything else."""
 
 
+Jobs = dict[str, tuple[str, Callable[[], Awaitable[JobOutcome]]]]
+"""Name → service, and what a run does."""
+
+
 class Door(InternalClient):
     """A neighbour that is called without HTTP. Not every call gets there, and not every answer comes back."""
 
@@ -214,7 +218,7 @@ class Shop:
             gates.ledger, provider=provider, orders=self._orders_door, settings=settings.payments
         )
         work = Work(settings.payments, gates.ledger, provider=provider, collection=self.collection)
-        self.jobs: dict[str, tuple[str, Callable[[], Awaitable[JobOutcome]]]] = {
+        self.jobs: Jobs = {
             "deadlines": ("orders", lambda: close_unpaid(self.orders)),
             "closing-limit": ("orders", lambda: end_overdue(self.orders, limit=settings.orders.closing_limit)),
             "orphan-holds": ("catalog", self._release_orphans),
@@ -226,6 +230,7 @@ class Shop:
             "capture": ("payments", work.capture_authorised),
             "returns": ("payments", work.return_what_is_left),
             "sweep": ("payments", work.sweep),
+            "refund-sweep": ("payments", work.sweep_refunds),
         }
 
     async def _release_orphans(self) -> JobOutcome:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from payments.jobs import Work
 from tests.simulation.running import Outcome, silence, simulator
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,13 @@ async def test_a_seed_is_replayed_exactly() -> None:
         elsewhere = [(await another.run(seed)).trace for seed in range(20)]
     assert once == again == elsewhere
     assert len({tuple(trace) for trace in once}) == 20
+
+
+async def test_no_job_of_payments_is_forgotten() -> None:
+    with silence(), simulator() as running:
+        jobs = await running.jobs()
+    simulated = {run.__name__ for service, run in jobs.values() if service == "payments"}
+    assert simulated == {name for name in vars(Work) if not name.startswith("_")}
 
 
 def test_the_program_counts_and_tells_a_schedule_again() -> None:
