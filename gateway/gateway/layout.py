@@ -26,7 +26,7 @@ def page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<title>{escape(title)}</title><link rel="icon" href="/docs/icon.svg">{sheets}</head>'
         f'<body class="{kind}"><header><a href="/">Haat</a><nav><a href="/docs">Docs</a>'
-        '<a href="/problems">Problems</a><a href="/status">Status</a></nav></header>'
+        '<a href="/problems">Problems</a></nav></header>'
         f"<main><h1>{escape(title)}</h1>{body}</main></body></html>"
     )
     headers = {"content-security-policy": CONTENT_SECURITY_POLICY, "cache-control": cache}
