@@ -53,9 +53,10 @@ async def exported(own_shop: Shop) -> Exported:
         shown = await scrape(own_shop)
         # What comes last of all that was begun above.
         refunded = shown.series.get("haat_refunds_processed_minor_units_total")
-        return shown if refunded and "haat_job_last_success_timestamp_seconds" in shown.series else None
+        ran = {labels["job"] for labels in shown.series.get("haat_job_last_success_timestamp_seconds", [])}
+        return shown if refunded and {"orders", "payments"} <= ran else None
 
-    found = await eventually(look, what="A refund in the metrics", within=60)
+    found = await eventually(look, what="A refund in the metrics, and a job of orders", within=60)
     assert found is not None
     return found
 
