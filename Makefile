@@ -1,7 +1,7 @@
 # Every path is relative, so that the checkout may live in a folder with spaces in its name.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run reset seed stack stack-status stack-restart events test test-faults check-invariants lint format lock contracts images test-rolling test-compose test-races test-simulation bench
+.PHONY: help run reset seed stack stack-status stack-restart events test test-faults check-invariants lint format lock contracts images test-rolling test-compose test-races test-stories test-simulation bench
 
 PYTHON ?= python3
 export PYTHON
@@ -17,6 +17,7 @@ ROUNDS ?= 1000
 SECONDS ?= 60
 SEED ?=
 WITHOUT ?=
+STORIES ?= 200
 
 packages := chassis accounts catalog cart orders payments gateway razorpay_simulator embedded localservers stack
 tests := chassis/tests $(wildcard services/*/tests) gateway/tests $(wildcard simulators/*/tests) \
@@ -95,6 +96,10 @@ contracts:  ## Write the snapshots of every API and event anew
 test-races:  ## Let captures race cancels and expiries, ROUNDS of each (make test-races ROUNDS=1000)
 	@requirements/install.sh dev
 	@ROUNDS=$(ROUNDS) $(python) -m pytest -q tests/proof/test_races.py
+
+test-stories:  ## Hold the shop against the model, STORIES of it from a SEED (make test-stories STORIES=500 SEED=7)
+	@requirements/install.sh dev
+	@STORIES=$(STORIES) SEED=$(SEED) $(python) -m pytest -q tests/proof/test_state_machine.py
 
 images:  ## Build the image of every service, the gateway and the simulator
 	@docker compose --profile demo build accounts catalog cart orders payments gateway simulator

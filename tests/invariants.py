@@ -154,7 +154,8 @@ async def _provider_agrees(books: Books) -> AsyncIterator[str]:
         ours = known.get(payment["id"])
         if payment["captured"] and (ours is None or ours["captured"] != payment["amount"]):
             yield f"I9: the provider took {payment['amount']} by {payment['id']}, and payments knows of {ours}"
-        if ours is not None and ours["returned"] != payment["amount_refunded"]:
+        # An authorisation that lapsed is shown as refunded, too; but nothing was taken, so nothing went back.
+        if ours is not None and payment["captured"] and ours["returned"] != payment["amount_refunded"]:
             yield f"I11: {payment['amount_refunded']} of {payment['id']} went back; payments knows {ours['returned']}"
     refunds = await books.rows("payments", "SELECT provider_refund_id FROM refunds WHERE status = 'processed'")
     theirs = Counter(refund["id"] for refund in ledger["refunds"])
