@@ -24,13 +24,14 @@ TOO_LONG = (
 AS_EVER = (
     "application:set_env(rabbit, consumer_timeout, 1800000), application:set_env(rabbit, channel_tick_interval, 60000)."
 )
-TIMED_OUT = "delivery acknowledgement on channel"
+TIMED_OUT = "has timed out wait"
+"""What the broker writes down when it closes a channel for it."""
 
 
 async def consumer_too_slow(stage: Stage, _dice: random.Random) -> str:
-    """The broker takes its messages back from a consumer whose database does not answer. Evidence: it was told so."""
+    """The broker takes its messages back from a consumer whose database does not answer. Evidence: it says so."""
     wire = stage.wires["catalog", POSTGRES]
-    seen = stage.told(TIMED_OUT)
+    seen = stage.broker_told(TIMED_OUT)
     await stage.rabbitmqctl("eval", TOO_LONG)
     await stage.rabbitmqctl("close_all_connections", "shorter time-outs are for new channels")
     await stage.all_ready()
@@ -38,7 +39,7 @@ async def consumer_too_slow(stage: Stage, _dice: random.Random) -> str:
     try:
 
         async def is_told() -> bool:
-            return stage.told(TIMED_OUT) > seen
+            return stage.broker_told(TIMED_OUT) > seen
 
         await eventually(is_told, what="The consumer's time-out", within=45)
     except AssertionError as never:
@@ -46,7 +47,7 @@ async def consumer_too_slow(stage: Stage, _dice: random.Random) -> str:
     finally:
         wire.let_go(is_broken=True)
         await stage.rabbitmqctl("eval", AS_EVER)
-    return f"{stage.told(TIMED_OUT) - seen} channels closed by the broker"
+    return f"{stage.broker_told(TIMED_OUT) - seen} channels closed by the broker"
 
 
 async def database_full(stage: Stage, _dice: random.Random) -> str:

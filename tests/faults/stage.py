@@ -146,9 +146,10 @@ class Stage:
         """What the broker's own command prints."""
         return await rabbitmqctl(self.pid("rabbitmq"), *arguments)
 
-    def told(self, sentence: str) -> int:
-        """How often it stands in the shop's log."""
-        return (self.process.data / "logs" / "haat.log").read_text(errors="replace").count(sentence)
+    def broker_told(self, sentence: str) -> int:
+        """How often it stands in the broker's log."""
+        logs = Path(psutil.Process(self.pid("rabbitmq")).environ()["RABBITMQ_LOG_BASE"])
+        return (logs.parent / "output.log").read_text(errors="replace").count(sentence)
 
     async def republish(self, *, since: str) -> str:
         """Every service publishes again what it published since then."""
