@@ -50,12 +50,20 @@ class Standing:
 _NOTE = """
 WITH placed AS (
     INSERT INTO payments (id, order_id, user_id, status, amount, currency, receipt, pay_by, version, traceparent)
-    VALUES ($1, $2, $3, 'new', $4, $5, $6, $7, 1, $9)
+    VALUES ($1, $2, $3, 'new', $4, $5, $6, $7, 1, $9::text)
     ON CONFLICT (order_id) DO NOTHING RETURNING id
 )
 INSERT INTO payment_history (id, payment_id, status, cause) SELECT $8, id, 'new', 'order placed' FROM placed"""
 
-_KEEP_TRACE = "UPDATE payments SET traceparent = $2 WHERE order_id = $1 AND traceparent <> $2"
+# A shopper who was faster than the event has noted a trace of their own; the order's is the one to keep.
+_NOTE_TRACED = _NOTE.replace(
+    "\n)\nINSERT",
+    """
+), kept AS (
+    UPDATE payments SET traceparent = $9 WHERE order_id = $2 AND traceparent IS DISTINCT FROM $9
+)
+INSERT""",
+)
 
 _TAKE_LEASE = """
 WITH free AS (
@@ -110,10 +118,7 @@ async def note_placed(
     connection = await driver_connection(session)
     trace = tracing.current() or None
     values = (payment_id, order_id, user_id, amount, currency, receipt, pay_by, new_id(), trace)
-    await connection.execute(_NOTE, *values)
-    if trace is not None:
-        # A shopper who was faster than the event has a trace of their own.
-        await connection.execute(_KEEP_TRACE, order_id, trace)
+    await connection.execute(_NOTE_TRACED if trace else _NOTE, *values)
 
 
 async def take_lease(session: AsyncSession, order_id: UUID, *, user_id: UUID, seconds: float) -> Lease | None:
