@@ -25,13 +25,17 @@ GIVEN_BACK = ("payment.captured", "refund.created", "refund.processed", "handsha
 """Somebody gives all of it back in the provider's dashboard before the shop has heard of anything."""
 
 ENDS: dict[tuple[str, ...], Any] = {
-    PAID: (("paid", "paid"), False, {"order.paid.v1": 1, "payment.captured.v1": 1, "stock.committed.v1": 1}, 1, 0),
+    PAID: (
+        ("paid", "paid"),
+        False,
+        {"order.paid.v1": 1, "payment.captured.v1": 1, "stock.committed.v1": 1},
+        (PRICE, 0),
+    ),
     GIVEN_BACK: (
         ("paid", "refunded"),
         True,
         {"order.paid.v1": 1, "payment.captured.v1": 1, "stock.committed.v1": 1, "refund.processed.v1": 1},
-        1,
-        PRICE,
+        (PRICE, PRICE),
     ),
 }
 
@@ -70,7 +74,10 @@ async def observed(purchase: Purchase, name: str, *, proof: Document, webhooks: 
 
 
 async def end_of(purchase: Purchase) -> tuple[Any, ...]:
-    """Where the order stands, whether a person was called, what was told how often, and the provider's side of it."""
+    """Where the order stands, whether a person was called, what was told how often, and the money.
+
+    That the provider agrees is among the invariants, which are checked for all of them at the end.
+    """
     told: Counter[str] = Counter()
     for service in ("orders", "payments", "catalog"):
         rows = await purchase.shop.rows(service, TOLD, purchase.order)
@@ -81,7 +88,9 @@ async def end_of(purchase: Purchase) -> tuple[Any, ...]:
         if told[name]
     }
     needs_review = await purchase.needs_review()
-    return await purchase.stands(), needs_review, counted, await purchase.taken(), await purchase.returned()
+    payment = await purchase.shopper.get(f"/payments/{purchase.payment['id']}")
+    money = (payment["captured"]["amount"], payment["refunded"]["amount"])
+    return await purchase.stands(), needs_review, counted, money
 
 
 TOLD = "SELECT type FROM outbox WHERE correlation_id = $1::uuid::text"

@@ -88,6 +88,7 @@ async def test_capture_racing_cancel(carried: HandCarriedShop) -> None:
     on_hand = PIECES * ROUNDS
     variant = await carried.new_variant(stock=on_hand, price=PRICE)
     await carried.carry()
+    before = await provider_has(carried)
     raced: list[Purchase] = []
     for number, count in enumerate(batches(ROUNDS)):
         these = await rounds(carried, variant, count)
@@ -104,7 +105,8 @@ async def test_capture_racing_cancel(carried: HandCarriedShop) -> None:
         assert (await one.stands())[1] == "refunded"
     assert set(winners) <= {"T1 T3 T8", "T1 T4 T6", "T1 T4 T7 T11"}, winners
     assert len(raced) < 60 or {"T1 T3 T8", "T1 T4 T6"} <= set(winners), f"only one side ever won: {winners}"
-    await kept_by_the_provider(carried, amount=0, given_back=PRICE * PIECES * len(raced))
+    kept, given_back = await provider_has(carried)
+    assert (kept - before[0], given_back - before[1]) == (0, PRICE * PIECES * len(raced))
     assert await carried.stock(variant) == {"on_hand": on_hand, "reserved": 0, "available": on_hand}
 
 
@@ -163,6 +165,7 @@ async def test_capture_racing_expiry(carried: HandCarriedShop) -> None:
     on_hand = PIECES * ROUNDS
     variant = await carried.new_variant(stock=on_hand, price=PRICE)
     await carried.carry()
+    before = await provider_has(carried)
     raced: list[Purchase] = []
     for number, count in enumerate(batches(ROUNDS)):
         these = await rounds(carried, variant, count)
@@ -178,7 +181,8 @@ async def test_capture_racing_expiry(carried: HandCarriedShop) -> None:
     assert set(winners) <= {("paid", "paid"), ("expired", "refunded")}
     assert len(raced) < 60 or len(winners) == 2, f"only one side ever won: {winners}"
     sold, returned = winners["paid", "paid"], winners["expired", "refunded"]
-    await kept_by_the_provider(carried, amount=PRICE * PIECES * sold, given_back=PRICE * PIECES * returned)
+    kept, given_back = await provider_has(carried)
+    assert (kept - before[0], given_back - before[1]) == (PRICE * PIECES * sold, PRICE * PIECES * returned)
     left = on_hand - PIECES * sold
     assert await carried.stock(variant) == {"on_hand": left, "reserved": 0, "available": left}
 
@@ -193,7 +197,7 @@ ORDER BY position
 """How an order ended, in events; that a cancelled one was paid before is no ending."""
 
 
-async def kept_by_the_provider(shop: HandCarriedShop, *, amount: int, given_back: int) -> None:
-    """To the paisa."""
+async def provider_has(shop: HandCarriedShop) -> tuple[int, int]:
+    """What it keeps for the shop and what it gave back, to the paisa."""
     totals = (await shop.ledger())["totals"]
-    assert (totals["captured"] - totals["refunded"], totals["refunded"]) == (amount, given_back)
+    return totals["captured"] - totals["refunded"], totals["refunded"]
