@@ -220,6 +220,8 @@ class Database:
         transaction = Transaction(self.engine, alone=True)
         async with _ending(transaction):
             yield transaction.session
+        if RECORDED in transaction.session.info:
+            raise RuntimeError("An event is a second statement; it needs a transaction.")
 
     def show_pools(self, metrics: Metrics) -> None:
         """Let the metrics tell how many connections each pool has; asked when they are read, never in between."""

@@ -10,10 +10,11 @@ import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
-from toy.app import Stage, ToySettings, build
+from toy.app import Stage, ThingMade, ToySettings, build
 
 from chassis.clients import AsgiUpstream, UpstreamRequest, UpstreamTimedOut
 from chassis.ids import new_id
+from chassis.outbox import record
 from chassis.plain_sql import driver_connection
 from chassis.testing import Databases, Harness, ServiceFactory
 from localservers import ports
@@ -233,6 +234,13 @@ async def test_a_session_is_refused_where_one_statement_was_promised(toy: Harnes
         async with toy.database.one_statement() as session:
             await session.execute(text("SELECT 1"))
     await nothing_is_open(toy)
+
+
+async def test_an_event_is_not_lost_silently_where_one_statement_was_promised(toy: Harness) -> None:
+    with pytest.raises(RuntimeError):
+        async with toy.database.one_statement() as session:
+            await record(session, ThingMade(name="a"), subject="a", sequence=1)
+    await nothing_stays(toy)
 
 
 async def test_a_session_that_only_adds_is_written_at_the_commit(toy: Harness) -> None:
