@@ -5,7 +5,6 @@ or session, has this module take it from the engine's pool and send BEGIN; the e
 ROLLBACK. A transaction in which no session is used pays nothing for SQLAlchemy but its pool.
 """
 
-from contextlib import suppress
 from typing import Any, cast
 
 import asyncpg
@@ -103,8 +102,7 @@ class Transaction:
         except Exception:  # noqa: BLE001 - whatever it is, closing the connection rolls back
             driver.terminate()
         if driver.is_closed():
-            with suppress(OSError, asyncpg.InterfaceError):
-                await greenlet_spawn(self._pooled.invalidate)
+            await greenlet_spawn(self._pooled.invalidate)
         await self._hand_back()
 
     async def _hand_back(self) -> None:
