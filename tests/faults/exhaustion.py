@@ -11,7 +11,7 @@ import httpx
 from tests.faults.fault import Fault, NeverFired
 from tests.faults.links import BOTH, POSTGRES
 from tests.faults.load import UNLUCKY
-from tests.faults.stage import Stage
+from tests.faults.stage import FIRED_WITHIN, Stage
 from tests.patience import eventually
 from tests.shopper import API, HOME
 
@@ -54,13 +54,15 @@ async def database_full(stage: Stage, _dice: random.Random) -> str:
     """Somebody takes every connection that the server has, again and again. Evidence: the server refused more."""
     url, refused, taken = stage.process.database_url("accounts"), 0, 0
     admin = await asyncpg.connect(stage.process.admin_url())
-    deadline = asyncio.get_running_loop().time() + STARVED
+    now = asyncio.get_running_loop().time
+    deadline = now() + FIRED_WITHIN
     async with AsyncExitStack() as stack:
         stack.push_async_callback(admin.close)
-        while asyncio.get_running_loop().time() < deadline:
+        while now() < deadline:
             try:
                 connection = await asyncpg.connect(url, server_settings={"application_name": "greedy"})
             except (asyncpg.PostgresError, OSError, TimeoutError):
+                deadline = min(deadline, now() + STARVED) if not refused else deadline
                 refused += 1
                 with suppress(asyncpg.PostgresError):
                     await admin.execute(_END_OTHERS)
