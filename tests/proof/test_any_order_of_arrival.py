@@ -29,13 +29,13 @@ ENDS: dict[tuple[str, ...], Any] = {
         ("paid", "paid"),
         False,
         {"order.paid.v1": 1, "payment.captured.v1": 1, "stock.committed.v1": 1},
-        (PRICE, 0),
+        ("captured", "captured", PRICE, 0),
     ),
     GIVEN_BACK: (
         ("paid", "refunded"),
         True,
         {"order.paid.v1": 1, "payment.captured.v1": 1, "stock.committed.v1": 1, "refund.processed.v1": 1},
-        (PRICE, PRICE),
+        ("refunded", "refunded", PRICE, PRICE),
     ),
 }
 
@@ -89,7 +89,8 @@ async def end_of(purchase: Purchase) -> tuple[Any, ...]:
     }
     needs_review = await purchase.needs_review()
     payment = await purchase.shopper.get(f"/payments/{purchase.payment['id']}")
-    money = (payment["captured"]["amount"], payment["refunded"]["amount"])
+    words = (payment["status"], *(attempt["status"] for attempt in payment["attempts"]))
+    money = (*words, payment["captured"]["amount"], payment["refunded"]["amount"])
     return await purchase.stands(), needs_review, counted, money
 
 
