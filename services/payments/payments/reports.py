@@ -12,7 +12,7 @@ from payments.events import (
     RefundSubmitted,
 )
 from payments.ledger import Ledger, Totals
-from payments.models import Attempt, Payment, PaymentStatus, Refund, RefundStatus
+from payments.models import Attempt, Payment, Refund, RefundStatus
 
 _REFUND_EVENTS = {
     RefundStatus.SUBMITTED: RefundSubmitted,
@@ -22,10 +22,9 @@ _REFUND_EVENTS = {
 
 
 async def report_capture(ledger: Ledger, payment: Payment, attempt: Attempt, *, told_before: bool = False) -> None:
-    """The provider took money."""
+    """The provider took money. A refund made in its dashboard may have been seen before the capture was."""
     assert attempt.captured_at is not None  # noqa: S101 - set with the capture
-    is_first = payment.status is not PaymentStatus.SETTLED
-    totals = Totals(attempt.captured, 0, 0) if is_first else await ledger.totals(payment.id)
+    totals = await ledger.totals(payment.id)
     payment.version += 1
     event = PaymentCaptured(
         order_id=payment.order_id,

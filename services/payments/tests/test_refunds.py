@@ -226,6 +226,19 @@ async def test_a_dashboard_refund_of_an_old_payment_is_found_without_a_webhook(t
     assert (again.repaired, again.found >= 1) == (0, True)
 
 
+async def test_a_capture_that_is_heard_of_after_its_dashboard_refund_tells_what_went_back(till: "Till") -> None:
+    order = await till.placed()
+    attempt = (await till.pay(order))["razorpay_payment_id"]
+    await till.hand_on(await till.webhook("payment.authorized", attempt))
+    await till.ask(till.simulator.dashboard_refund, attempt, amount=40_000)
+    assert (await till.harness.run_job("refund-sweep")).repaired == 1
+
+    await till.hand_on(await till.webhook("payment.captured", attempt))
+
+    (told,) = await till.harness.events("payment.captured.v1")
+    assert (told.data["captured_total"], told.data["refunded_total"]) == (TOTAL, 40_000)
+
+
 async def test_a_pending_refund_is_settled_by_the_sweep_too(till: "Till") -> None:
     await till.ask(till.simulator.variants, refund_answer="pending", refunded_when="created")
     _, payment_id, _ = await till.paid()
