@@ -81,13 +81,19 @@ class Transaction:
         return self._connection
 
     async def commit(self) -> None:
-        """Send what the session still has, commit, and hand the connection back."""
+        """Send what the session still has, commit, and hand the connection back.
+
+        Raises RuntimeError when a statement had failed and somebody passed over it: PostgreSQL then answers a COMMIT
+        with ROLLBACK, and no error.
+        """
         if self.session.in_transaction():
             await self.session.run_sync(_flush_and_close)
         if self.last_statement:
             await (await self.driver()).execute(f"{self.last_statement}; COMMIT")
         elif self._driver is not None and not self._alone:
-            await self._driver.execute("COMMIT")
+            ended = await self._driver.execute("COMMIT")
+            if ended != "COMMIT":
+                raise RuntimeError("A statement of this transaction had failed, so nothing of it was committed.")
         await self._hand_back()
 
     async def roll_back(self) -> None:
