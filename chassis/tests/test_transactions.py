@@ -204,12 +204,16 @@ async def test_driver_and_session_see_each_other(toy: Harness) -> None:
 
 async def test_a_failure_that_was_passed_over_is_not_taken_for_a_commit(toy: Harness) -> None:
     """PostgreSQL answers the COMMIT of such a transaction with ROLLBACK, and with no error."""
-    with pytest.raises(RuntimeError, match="nothing of it was committed"):
+
+    async def pass_over_a_failure() -> None:
         async with toy.database.transaction() as session:
             driver = await driver_connection(session)
             await driver.execute("INSERT INTO things (id, name, quantity) VALUES ($1, 'lost', 1)", new_id())
             with contextlib.suppress(asyncpg.DivisionByZeroError):
                 await driver.execute("SELECT 1 / 0")
+
+    with pytest.raises(RuntimeError, match="nothing of it was committed"):
+        await pass_over_a_failure()
     await nothing_stays(toy)
 
 
