@@ -148,11 +148,11 @@ class MemoryOrderBook:
         """Whatever its state."""
         self.transaction.change(self.tables.orders, order_id, needs_review=True)
 
-    async def is_spent(self, attempt_id: UUID, *, order_id: UUID) -> bool:
+    async def find_unspent(self, order_id: UUID, *, attempt_id: UUID) -> tuple[Order | None, bool]:
         """By a look at all."""
-        return any(
-            row["paying_attempt_id"] == attempt_id and row["id"] != order_id for row in self.tables.orders.values()
-        )
+        others = (row for row in self.tables.orders.values() if row["id"] != order_id)
+        is_unspent = all(row["paying_attempt_id"] != attempt_id for row in others)
+        return await self.find(order_id), is_unspent
 
     async def show_payment(
         self, order_id: UUID, *, status: PaymentStatus, version: int

@@ -52,18 +52,13 @@ class MemoryStockroom:
         found = self.tables.reservations.get(order_id)
         return found.claim if found else None
 
-    async def set_items(self, claim: Claim, wanted: Wanted) -> None:
-        """The items are kept with the claim."""
-        found = self.tables.reservations[claim.order_id]
-        items = replace(found.claim, items=dict(wanted))
-        self.transaction.put(self.tables.reservations, claim.order_id, replace(found, claim=items))
-
     async def transition(
         self,
         claim: Claim,
         status: Status,
         *,
         cause: str,
+        items: Wanted | None = None,
         hold: int | None = None,
         is_confirmed: bool = False,
         is_closed: bool = False,
@@ -78,6 +73,7 @@ class MemoryStockroom:
             version=found.claim.version + 1,
             is_closed=is_closed,
             decided_by=cause if cause.startswith("order.") else found.claim.decided_by,
+            items=found.claim.items if items is None else dict(items),
         )
         touched_at = now if cause == "put" else found.touched_at
         confirmed_at = (found.confirmed_at or now) if is_confirmed else None

@@ -100,8 +100,12 @@ async def test_constraints_hold_in_memory_too(desk: Desk) -> None:
     with pytest.raises(asyncpg.UniqueViolationError):
         await desk.moved(await desk.found(other), State.AWAITING_PAYMENT, **paid)
     async with desk.rows.orders(desk.pause) as book:
-        assert await book.is_spent(attempt, order_id=other.id)
-        assert not await book.is_spent(attempt, order_id=order.id)
+        for asked, is_unspent in ((other, False), (order, True)):
+            found, told = await book.find_unspent(asked.id, attempt_id=attempt)
+            assert found is not None
+            assert (found.id, told) == (asked.id, is_unspent)
+        assert await book.find_unspent(new_id(), attempt_id=attempt) == (None, False)
+        assert await book.find_unspent(new_id(), attempt_id=new_id()) == (None, True)
 
 
 async def test_a_cart_version_is_ordered_once(desk: Desk) -> None:

@@ -16,14 +16,14 @@ async def test_a_claim_is_opened_once_and_keeps_its_path(desk: Desk) -> None:
         assert await room.find_claim(order_id) is None
         claim = await room.open_claim(order_id)
         assert (claim.status, claim.hold, claim.version, claim.held) == (ReservationStatus.RELEASED, 0, 0, {})
-        await room.set_items(claim, {VARIANTS[0]: 1, VARIANTS[1]: 1})
-        await room.transition(claim, ReservationStatus.HELD, cause="put", hold=1)
+        both = {VARIANTS[0]: 1, VARIANTS[1]: 1}
+        await room.transition(claim, ReservationStatus.HELD, cause="put", items=both, hold=1)
     async with desk.rows.stock() as room:
         claim = await room.open_claim(order_id)
         assert (claim.status, claim.hold, claim.version) == (ReservationStatus.HELD, 1, 1)
         assert claim.held == {VARIANTS[0]: 1, VARIANTS[1]: 1}
-        await room.set_items(claim, {VARIANTS[0]: 2})
-        await room.transition(claim, ReservationStatus.HELD, cause="order.placed", is_confirmed=True)
+        one = {VARIANTS[0]: 2}
+        await room.transition(claim, ReservationStatus.HELD, cause="order.placed", items=one, is_confirmed=True)
     async with desk.rows.stock() as room:
         found = await room.find_claim(order_id)
         assert found is not None

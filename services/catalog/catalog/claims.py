@@ -81,16 +81,8 @@ _FIND = f"""
     {_CLAIM}
 """  # noqa: S608 - made of constants
 _ITEMS = "SELECT variant_id, quantity FROM reservation_items WHERE order_id = $1"
-_SET_ITEMS = """
-    WITH dropped AS (
-        DELETE FROM reservation_items WHERE order_id = $1 AND variant_id <> ALL ($2::uuid[])
-    )
-    INSERT INTO reservation_items (order_id, variant_id, quantity)
-    SELECT $1, * FROM unnest($2::uuid[], $3::int[])
-    ON CONFLICT (order_id, variant_id) DO UPDATE SET quantity = excluded.quantity
-"""
 _TRANSITION = """
-    WITH changed AS (
+    WITH {also} changed AS (
         UPDATE reservations
         SET status = $3::text, hold = $5, version = version + 1, is_closed = $8,
             decided_by = coalesce($6::text, decided_by),
@@ -102,6 +94,18 @@ _TRANSITION = """
     INSERT INTO reservation_history (order_id, from_status, to_status, cause, hold)
     SELECT order_id, $2::text, $3::text, $4::text, $5 FROM changed
 """
+_WITH_ITEMS = _TRANSITION.format(
+    also="""
+    dropped AS (
+        DELETE FROM reservation_items WHERE order_id = $1 AND variant_id <> ALL ($9::uuid[])
+    ), put AS (
+        INSERT INTO reservation_items (order_id, variant_id, quantity)
+        SELECT $1, * FROM unnest($9::uuid[], $10::int[])
+        ON CONFLICT (order_id, variant_id) DO UPDATE SET quantity = excluded.quantity
+    ),
+    """
+)
+_WITHOUT_ITEMS = _TRANSITION.format(also="")
 
 
 async def open_claim(session: AsyncSession, order_id: UUID) -> Claim:
@@ -126,26 +130,22 @@ async def _claim(session: AsyncSession, order_id: UUID, row: Any) -> Claim:
     return Claim(order_id, Status(status), hold, version, decided_by, is_closed, items)
 
 
-async def set_items(session: AsyncSession, claim: Claim, wanted: Wanted) -> None:
-    """What the reservation is about from now on."""
-    connection = await driver_connection(session)
-    await connection.execute(_SET_ITEMS, claim.order_id, list(wanted), list(wanted.values()))
-
-
 async def transition(
     session: AsyncSession,
     claim: Claim,
     status: Status,
     *,
     cause: str,
+    items: Wanted | None = None,
     hold: int | None = None,
     is_confirmed: bool = False,
     is_closed: bool = False,
 ) -> None:
-    """Write the new state and its row of history."""
+    """Write the new state and its row of history; with `items`, what the reservation is about from now on."""
+    new = () if items is None or items == claim.items else (list(items), list(items.values()))
     connection = await driver_connection(session)
     await connection.execute(
-        _TRANSITION,
+        _WITH_ITEMS if new else _WITHOUT_ITEMS,
         claim.order_id,
         claim.status.value if claim.version else None,
         status.value,
@@ -154,6 +154,7 @@ async def transition(
         cause if cause.startswith("order.") else None,
         is_confirmed,
         is_closed,
+        *new,
     )
 
 

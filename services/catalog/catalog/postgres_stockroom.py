@@ -31,23 +31,27 @@ class PostgresStockroom:
         """Locks the row."""
         return await claims.find_claim(self.session, order_id)
 
-    async def set_items(self, claim: Claim, wanted: Wanted) -> None:
-        """One statement."""
-        await claims.set_items(self.session, claim, wanted)
-
     async def transition(
         self,
         claim: Claim,
         status: Status,
         *,
         cause: str,
+        items: Wanted | None = None,
         hold: int | None = None,
         is_confirmed: bool = False,
         is_closed: bool = False,
     ) -> None:
         """One statement."""
         await claims.transition(
-            self.session, claim, status, cause=cause, hold=hold, is_confirmed=is_confirmed, is_closed=is_closed
+            self.session,
+            claim,
+            status,
+            cause=cause,
+            items=items,
+            hold=hold,
+            is_confirmed=is_confirmed,
+            is_closed=is_closed,
         )
 
     async def lock_levels(self, variant_ids: Iterable[UUID]) -> dict[UUID, Level]:

@@ -58,7 +58,7 @@ async def hold(room: Stockroom, *, order_id: UUID, wanted: Wanted) -> Held | lis
         raise ReservationDecided("The order was placed or closed already; read it by its id.")
     levels, shortages = await _take(room, claim, wanted, only_sellable=True)
     status = Status.RELEASED if shortages else Status.HELD
-    await room.transition(claim, status, cause="put", hold=claim.hold + 1)
+    await room.transition(claim, status, cause="put", items=wanted, hold=claim.hold + 1)
     return shortages or Held(claim.hold + 1, tuple(levels[variant_id] for variant_id in wanted))
 
 
@@ -80,7 +80,7 @@ async def on_order_placed(room: Stockroom, *, order_id: UUID, items: Wanted) -> 
     # A hold that is what the order says touches no level: only the reservation is confirmed.
     _, shortages = await _take(room, claim, items) if claim.held != items else ({}, [])
     status = Status.COMMIT_FAILED if shortages else Status.HELD
-    await room.transition(claim, status, cause="order.placed", is_confirmed=True)
+    await room.transition(claim, status, cause="order.placed", items=items, is_confirmed=True)
     if shortages:
         await _announce_failure(room, claim, cause="placed", shortages=shortages)
     return True
@@ -97,7 +97,7 @@ async def on_order_paid(room: Stockroom, *, order_id: UUID, items: Wanted) -> bo
     else:
         _, shortages = await _take(room, claim, items, leave_shelf=True)
     status = Status.COMMIT_FAILED if shortages else Status.COMMITTED
-    await room.transition(claim, status, cause="order.paid", is_confirmed=True)
+    await room.transition(claim, status, cause="order.paid", items=items, is_confirmed=True)
     if shortages:
         await _announce_failure(room, claim, cause="paid", shortages=shortages)
     else:
@@ -161,8 +161,6 @@ async def _take(
         else:
             moves[variant_id] = Move(reserved=quantity - back)
     levels = await move_stock(room, locked=levels, moves=moves)
-    if wanted != claim.items:
-        await room.set_items(claim, wanted)
     return levels, shortages
 
 

@@ -31,22 +31,20 @@ class Stockroom(Protocol):
         """The order's reservation, locked, if there is one."""
         ...
 
-    async def set_items(self, claim: Claim, wanted: Wanted) -> None:
-        """What the reservation is about from now on."""
-        ...
-
     async def transition(
         self,
         claim: Claim,
         status: Status,
         *,
         cause: str,
+        items: Wanted | None = None,
         hold: int | None = None,
         is_confirmed: bool = False,
         is_closed: bool = False,
     ) -> None:
         """Write the new state, one version higher, and its line of history.
 
+        With `items` the reservation is about these from now on; without, about what it was about.
         A cause that is an order's event is remembered as what decided; `put` touches; what is confirmed keeps the
         moment at which it first was.
         """

@@ -177,8 +177,8 @@ async def test_a_purchase_takes_few_statements(shop: "Shop") -> None:
 
     await shop.reserve(order, items)
     await asyncio.sleep(0)  # the driver tells of a statement in the loop's next turn
-    # Begun; reservation, levels, counters, items, history; committed with the events.
-    assert len(seen) <= 7, seen
+    # Begun; reservation, levels, counters, items with history; committed with the events.
+    assert len(seen) <= 6, seen
 
     for event, most in (("placed", 4), ("paid", 5)):
         seen.clear()

@@ -78,8 +78,8 @@ class OrderBook(Protocol):
         """A person must look at it."""
         ...
 
-    async def is_spent(self, attempt_id: UUID, *, order_id: UUID) -> bool:
-        """Whether the attempt pays another order than this one."""
+    async def find_unspent(self, order_id: UUID, *, attempt_id: UUID) -> tuple[Order | None, bool]:
+        """As `find`, and whether the attempt pays no other order than this one."""
         ...
 
     async def show_payment(
@@ -141,13 +141,16 @@ class OrderBooks(Protocol):
         ...
 
 
-async def advance(book: OrderBook, order_id: UUID, decide: Decide) -> tuple[Order | None, Step | None]:
+async def advance(
+    book: OrderBook, order_id: UUID, decide: Decide, *, found: Order | None = None
+) -> tuple[Order | None, Step | None]:
     """Read the order, let `decide` choose a step, take it; the order as it is then, and the step if one was taken.
 
+    `found` is the order where it was read in this transaction before; should it have moved since, it is read again.
     Raises what `decide` raises, and Busy when ten others came first.
     """
     for _ in range(ATTEMPTS):
-        order = await book.find(order_id)
+        order, found = found or await book.find(order_id), None
         step = decide(order) if order else None
         if order is None or step is None:
             return order, None

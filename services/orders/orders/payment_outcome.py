@@ -70,9 +70,14 @@ class RefundReport(PaymentReport):
 
 async def on_payment_captured(book: OrderBook, captured: PaymentCaptured) -> bool:
     """T3, T5, T6, T11 or T12, whichever the order's state and the amount call for."""
-    if await _pays_another_order(book, captured):
+    order, is_unspent = await book.find_unspent(captured.order_id, attempt_id=captured.attempt_id)
+    if order is None:
         return False
-    order, step = await advance(book, captured.order_id, lambda order: decide_capture(order, captured))
+    if not is_unspent:
+        # The money neither pays this order too nor goes back.
+        await hold_for_review(book, order, why="captured by an attempt that pays another order")
+        return False
+    order, step = await advance(book, order.id, lambda order: decide_capture(order, captured), found=order)
     if order is None:
         return False
     shown = step is not None or await _show(book, order, captured, status=captured.shows)
@@ -80,15 +85,6 @@ async def on_payment_captured(book: OrderBook, captured: PaymentCaptured) -> boo
         await hold_for_review(book, order, why="captured amount or currency differs from the order's")
     await _review_when_refunded(book, order)
     return shown
-
-
-async def _pays_another_order(book: OrderBook, captured: PaymentCaptured) -> bool:
-    """Whether the money is spent already: then it neither pays this order too nor goes back, and a person must look."""
-    if not await book.is_spent(captured.attempt_id, order_id=captured.order_id):
-        return False
-    if order := await book.find(captured.order_id):
-        await hold_for_review(book, order, why="captured by an attempt that pays another order")
-    return True
 
 
 def decide_capture(order: Order, captured: PaymentCaptured) -> Step | None:

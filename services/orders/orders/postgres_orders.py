@@ -18,7 +18,7 @@ from orders.known_orders import KnownOrders, known_orders
 from orders.models import CLOSED, Order, OrderItem, PaymentStatus, Status, order_items, order_moves, orders
 from orders.order_book import Line, OrderBook, StockNews, Turn
 from orders.order_numbers import first_free, some_numbers
-from orders.order_reading import read_order
+from orders.order_reading import read_order, read_unspent
 from orders.order_states import Provided
 
 HISTORY = [name for name in order_moves.columns.keys() if name != "at"]  # noqa: SIM118 - not a dict
@@ -62,8 +62,6 @@ _WRITE = f"""
 """  # noqa: S608 - the columns of our own tables
 
 _MARK = "UPDATE orders SET needs_review = true WHERE id = $1"
-
-_IS_SPENT = "SELECT EXISTS (SELECT FROM orders WHERE paying_attempt_id = $1 AND id <> $2)"
 
 # The status too: the update may have waited for a move that the order was read before.
 _SHOW = """
@@ -133,10 +131,9 @@ class PostgresOrderBook:
         """Whatever its state."""
         await (await driver_connection(self.session)).execute(_MARK, order_id)
 
-    async def is_spent(self, attempt_id: UUID, *, order_id: UUID) -> bool:
-        """By the unique index on the paying attempt."""
-        connection = await driver_connection(self.session)
-        return bool(await connection.fetchval(_IS_SPENT, attempt_id, order_id))
+    async def find_unspent(self, order_id: UUID, *, attempt_id: UUID) -> tuple[Order | None, bool]:
+        """One statement, by the unique index on the paying attempt."""
+        return await read_unspent(await driver_connection(self.session), order_id, attempt_id=attempt_id)
 
     async def show_payment(
         self, order_id: UUID, *, status: PaymentStatus, version: int
