@@ -26,9 +26,8 @@ async def begin_with(session: AsyncSession, statement: str) -> str:
 
 
 def end_with(session: AsyncSession, statement: str) -> None:
-    """Let the commit of the session's transaction take a statement of literals along, in one round trip."""
-    transaction: Transaction = session.info[TRANSACTION]
-    transaction.last_statement = statement
+    """Let the commit take a statement of literals along, after those before it, all in one round trip."""
+    session.info[TRANSACTION].last_statements.append(statement)
 
 
 def row_of_literals(values: Iterable[object]) -> str:

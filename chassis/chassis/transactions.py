@@ -41,8 +41,8 @@ class Transaction:
             autoflush=False,
             info={TRANSACTION: self},
         )
-        self.last_statement = ""
-        """Without parameters: it goes with the COMMIT, in one round trip."""
+        self.last_statements: list[str] = []
+        """Without parameters: they go with the COMMIT, in one round trip."""
         self._engine = engine
         self._alone = alone
         self._pooled: PoolProxiedConnection | None = None
@@ -88,10 +88,9 @@ class Transaction:
         """
         if self.session.in_transaction():
             await self.session.run_sync(_flush_and_close)
-        if self.last_statement:
-            await (await self.driver()).execute(f"{self.last_statement}; COMMIT")
-        elif self._driver is not None and not self._alone:
-            ended = await self._driver.execute("COMMIT")
+        if self.last_statements or (self._driver is not None and not self._alone):
+            driver = await self.driver()
+            ended = await driver.execute("; ".join([*self.last_statements, "COMMIT"]))
             if ended != "COMMIT":
                 raise RuntimeError("A statement of this transaction had failed, so nothing of it was committed.")
         await self._hand_back()

@@ -18,13 +18,13 @@ from cart.models import ProductCopy, VariantCopy
 from chassis.clients import InternalClient, UpstreamUnavailable
 from chassis.database import Database
 from chassis.events import Reader
-from chassis.plain_sql import driver_connection
+from chassis.plain_sql import end_with, row_of_literals
 from chassis.telemetry import get_logger
 
 _OFFER = "SELECT * FROM offers WHERE variant_id = $1 AND available IS NOT NULL"
-# Every sale brings news of stock, so this one goes to the driver.
+# Every sale brings news of stock, so this one goes with the commit.
 _COUNT = """
-    INSERT INTO stock_copies (variant_id, available, stock_version) VALUES ($1, $2, $3)
+    INSERT INTO stock_copies (variant_id, available, stock_version) VALUES {}
     ON CONFLICT (variant_id) DO UPDATE
     SET available = excluded.available, stock_version = excluded.stock_version
     WHERE stock_copies.stock_version < excluded.stock_version
@@ -95,7 +95,7 @@ async def on_product_withdrawn(session: AsyncSession, event: ProductWithdrawn) -
 
 async def on_stock_changed(session: AsyncSession, event: StockChanged) -> None:
     """So many can be had now."""
-    await _count(session, event.variant_id, available=event.available, stock_version=event.stock_version)
+    _count(session, event.variant_id, available=event.available, stock_version=event.stock_version)
 
 
 async def _look_up(catalog: InternalClient, variant_id: UUID) -> CatalogVariant:
@@ -127,7 +127,7 @@ async def _store(session: AsyncSession, found: CatalogVariant) -> None:
             is_active=found.is_sellable,
         ),
     )
-    await _count(session, found.variant_id, available=found.available, stock_version=found.stock_version)
+    _count(session, found.variant_id, available=found.available, stock_version=found.stock_version)
 
 
 async def _announce(session: AsyncSession, product_id: UUID, version: int, *, is_withdrawn: bool) -> None:
@@ -156,6 +156,5 @@ async def _describe(session: AsyncSession, copy: VariantCopy) -> None:
     )
 
 
-async def _count(session: AsyncSession, variant_id: UUID, *, available: int, stock_version: int) -> None:
-    connection = await driver_connection(session)
-    await connection.execute(_COUNT, variant_id, available, stock_version)
+def _count(session: AsyncSession, variant_id: UUID, *, available: int, stock_version: int) -> None:
+    end_with(session, _COUNT.format(row_of_literals((variant_id, available, stock_version))))
