@@ -3,8 +3,8 @@
 import asyncio
 import logging
 
-from razorpay_simulator import posting
 from razorpay_simulator.disguises import signed_body
+from razorpay_simulator.posting import Posting
 from razorpay_simulator.provider import Provider
 from razorpay_simulator.records import Delivery, DeliveryAttempt, Webhook
 
@@ -23,6 +23,7 @@ class Courier:
         self._awake = asyncio.Event()
         self._moved = asyncio.Event()
         self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._posting = Posting()
         provider.wake_courier = self._awake.set
 
     async def run(self) -> None:
@@ -35,6 +36,7 @@ class Courier:
         finally:
             for task in self._under_way.values():
                 task.cancel()
+            self._posting.close()
 
     async def settle(self, *, seconds: float = 30.0) -> None:
         """Wait until nothing that is due now is still waiting or on its way."""
@@ -61,10 +63,12 @@ class Courier:
             self._under_way[delivery.id] = asyncio.create_task(self._carry(delivery))
 
     async def _pause(self) -> None:
+        """Until something happens, or the next delivery is due. One that is under way ends with waking us."""
+        if self._under_way:
+            await self._awake.wait()
+            return
         row = self._store.connection.execute("SELECT min(due_at) FROM deliveries WHERE status = 'pending'").fetchone()
-        seconds = None
-        if row[0] is not None and not self._under_way:
-            seconds = min(max(0.0, row[0] - self._provider.clock.now()), 3600.0)
+        seconds = None if row[0] is None else min(max(0.0, row[0] - self._provider.clock.now()), 3600.0)
         try:
             await asyncio.wait_for(self._awake.wait(), seconds)
         except TimeoutError:
@@ -100,7 +104,7 @@ class Courier:
         copies = delivery.copies if not delivery.attempts else 1
         status = None
         for _ in range(copies):
-            status, error = await posting.post(webhook.url, body=body, headers=headers)
+            status, error = await self._posting.post(webhook.url, body=body, headers=headers)
             delivery.attempts.append(DeliveryAttempt(at=self._provider.clock.now(), status=status, error=error))
         self._note(delivery, webhook_id=webhook.id, delivered=status is not None and 200 <= status < 300)
 
