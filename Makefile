@@ -53,7 +53,8 @@ test:  ## Prove it all on a real PostgreSQL and RabbitMQ, or one folder of it (m
 	@requirements/kubectl.sh
 ifeq ($(T),)
 	@$(python) -m tests.alone
-	@$(python) -m localservers.with_rabbitmq $(python) -m pytest -q -n 2 --dist loadfile --ignore=services
+	@$(python) -m localservers.with_rabbitmq $(python) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
+		--ignore=services
 	@$(python) -m tests.with_stack sh -c '$(python) -m pytest -q tests/e2e && $(python) -m tests.faults --short'
 else
 	@$(python) -m pytest -q $(T)

@@ -14,6 +14,14 @@ from tests.discretion import leaks, secrets_of
 from tests.shop import Shop
 from tests.shop_process import ShopProcess
 
+LONG = ("simulation", "proof")
+"""Folders whose files take a minute each: they begin first, so that none is left to one worker at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; the order of the others stays."""
+    items.sort(key=lambda item: not any(folder in item.path.parts for folder in LONG))
+
 
 @pytest.fixture(scope="session")
 def shop_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopProcess | None]:
