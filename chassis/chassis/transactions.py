@@ -90,8 +90,7 @@ class Transaction:
             await self.session.run_sync(_flush_and_close)
         if self.last_statements or (self._driver is not None and not self._alone):
             driver = await self.driver()
-            ended = await driver.execute("; ".join([*self.last_statements, "COMMIT"]))
-            if ended != "COMMIT":
+            if await driver.execute("; ".join([*self.last_statements, "COMMIT"])) != "COMMIT":
                 raise RuntimeError("A statement of this transaction had failed, so nothing of it was committed.")
         await self._hand_back()
 

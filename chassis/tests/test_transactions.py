@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from toy.app import Stage, ThingMade, ToySettings, build
 from chassis.clients import AsgiUpstream, UpstreamRequest, UpstreamTimedOut
 from chassis.ids import new_id
 from chassis.outbox import record
-from chassis.plain_sql import driver_connection
+from chassis.plain_sql import driver_connection, end_with
 from chassis.testing import Databases, Harness, ServiceFactory
 from localservers import ports
 from localservers.postgres import PostgresServer
@@ -215,6 +216,19 @@ async def test_a_failure_that_was_passed_over_is_not_taken_for_a_commit(toy: Har
     with pytest.raises(RuntimeError, match="nothing of it was committed"):
         await pass_over_a_failure()
     await nothing_stays(toy)
+
+
+async def test_values_that_go_with_the_commit_arrive_as_they_are(toy: Harness) -> None:
+    """They are sent as literals: none may be read as SQL or as the place of another."""
+    event_id, texts = new_id(), ["$1'); DROP TABLE inbox; --", "\\' ₹ $2", ""]
+    async with toy.database.transaction() as session:
+        fill = (
+            "INSERT INTO inbox (event_id, consumer, type) SELECT $1, coalesce($2::text, $3), array_to_json($4::text[])"
+        )
+        end_with(session, fill, event_id, None, texts[0], texts)
+        end_with(session, "DELETE FROM inbox WHERE event_id = ANY ($1::uuid[])", [])
+    ((found, consumer, told),) = await toy.fetch("SELECT event_id, consumer, type FROM inbox")
+    assert (found, consumer, json.loads(told)) == (event_id, texts[0], texts)
 
 
 async def test_one_statement_is_committed_without_a_transaction_around_it(toy: Harness) -> None:

@@ -73,5 +73,6 @@ async def test_holds_are_found_by_age(desk: Desk) -> None:
         await room.transition(
             await room.open_claim(confirmed), ReservationStatus.HELD, cause="order.paid", is_confirmed=True
         )
+    async with desk.rows.stock() as room:
         assert await room.unconfirmed_holds(older_than=99) == []
         assert await room.overdue_holds(older_than=99) == [confirmed]

@@ -18,13 +18,13 @@ from cart.models import ProductCopy, VariantCopy
 from chassis.clients import InternalClient, UpstreamUnavailable
 from chassis.database import Database
 from chassis.events import Reader
-from chassis.plain_sql import end_with, row_of_literals
+from chassis.plain_sql import end_with
 from chassis.telemetry import get_logger
 
 _OFFER = "SELECT * FROM offers WHERE variant_id = $1 AND available IS NOT NULL"
 # Every sale brings news of stock, so this one goes with the commit.
 _COUNT = """
-    INSERT INTO stock_copies (variant_id, available, stock_version) VALUES {}
+    INSERT INTO stock_copies (variant_id, available, stock_version) VALUES ($1, $2, $3)
     ON CONFLICT (variant_id) DO UPDATE
     SET available = excluded.available, stock_version = excluded.stock_version
     WHERE stock_copies.stock_version < excluded.stock_version
@@ -157,4 +157,4 @@ async def _describe(session: AsyncSession, copy: VariantCopy) -> None:
 
 
 def _count(session: AsyncSession, variant_id: UUID, *, available: int, stock_version: int) -> None:
-    end_with(session, _COUNT.format(row_of_literals((variant_id, available, stock_version))))
+    end_with(session, _COUNT, variant_id, available, stock_version)

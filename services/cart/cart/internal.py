@@ -24,8 +24,8 @@ async def checkout(request: Request, user_id: Id, body: CheckoutRequest, session
     cart = await lock_user_cart(session, user_id)
     acknowledged = await ordered_items.apply(session, cart, body.orders)
     if guest is not None:
-        await merging.merge(guest, cart)
-    await cart.save()
+        merging.merge(guest, cart)
+    cart.save_with_commit()
     return CheckoutAnswer(
         cart_id=cart.id,
         version=cart.version,

@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.ids import new_id
-from chassis.plain_sql import driver_connection
+from chassis.plain_sql import driver_connection, end_with
 
 
 class Offer(NamedTuple):
@@ -46,7 +46,7 @@ class Item:
 class LockedCart:
     """A cart whose row is locked, with its items: what is decided about it still holds at the commit.
 
-    Nothing is written before `save`.
+    Nothing is written before `save` or `save_with_commit`.
     """
 
     session: AsyncSession
@@ -106,9 +106,18 @@ class LockedCart:
         self._is_changed = True
 
     async def save(self) -> None:
-        """Write what was changed, if anything was."""
-        if not self._is_changed:
-            return
+        """Write what was changed, if anything was, and learn when that was."""
+        if self._is_changed:
+            connection = await driver_connection(self.session)
+            self.updated_at = await connection.fetchval(*self._written())
+
+    def save_with_commit(self) -> None:
+        """Write it with the commit, where nobody needs to know when that was."""
+        if self._is_changed:
+            end_with(self.session, *self._written())
+
+    def _written(self) -> tuple[Any, ...]:
+        """The statement and its values; from now on they count as sent."""
         put = [item for item in self.items.values() if not item.is_written]
         columns = (
             [item.id for item in put],
@@ -116,18 +125,19 @@ class LockedCart:
             [item.quantity for item in put],
             [item.seen_price for item in put],
         )
-        connection = await driver_connection(self.session)
+        written: tuple[Any, ...]
         if self.new_token_hash is not None:
-            self.updated_at = await connection.fetchval(_MAKE, self.id, self.new_token_hash, self.version, *columns)
+            written = (_MAKE, self.id, self.new_token_hash, self.version, *columns)
             self.new_token_hash = None
         else:
             removed = [item.id for item in self._removed.values()]
             ending = (self.merged_into, msgspec.json.encode(self.capped).decode())
-            self.updated_at = await connection.fetchval(_SAVE, self.id, self.version, *ending, removed, *columns)
+            written = (_SAVE, self.id, self.version, *ending, removed, *columns)
         for item in put:
             item.is_written = True
         self._removed.clear()
         self._is_changed = False
+        return written
 
 
 _SAVE = """

@@ -50,7 +50,8 @@ async def open_cart(session: AsyncSession, *, user_id: UUID | None, token_hash: 
         return Opened(guest, [])
     user = await lock_user_cart(session, user_id)
     if guest is not None:
-        await merge(guest, user)
+        merge(guest, user)
+        await user.save()
         return Opened(user, guest.capped)
     return Opened(user, await _capped_before(session, token_hash, user) if token_hash else [])
 
@@ -59,7 +60,9 @@ async def on_signed_in(session: AsyncSession, event: SignedIn) -> None:
     """Merge what the user held as a guest, even if no request ever carries both."""
     guest = await lock_guest_cart(session, event.guest_token_hash) if event.guest_token_hash else None
     if guest is not None:
-        await merge(guest, await lock_user_cart(session, event.user_id))
+        user = await lock_user_cart(session, event.user_id)
+        merge(guest, user)
+        user.save_with_commit()
 
 
 async def _capped_before(session: AsyncSession, token_hash: str, user: LockedCart) -> list[dict[str, Any]]:
@@ -67,8 +70,8 @@ async def _capped_before(session: AsyncSession, token_hash: str, user: LockedCar
     return (await session.execute(merged)).scalar_one_or_none() or []
 
 
-async def merge(guest: LockedCart, user: LockedCart) -> None:
-    """Move what can be moved from one locked cart into the other, and end the guest's token."""
+def merge(guest: LockedCart, user: LockedCart) -> None:
+    """Move what can be moved from one locked cart into the other, which is still to be saved; end the guest's token."""
     capped: list[Capped] = []
     for item in list(guest.items.values()):
         present = user.items.get(item.variant_id)
@@ -81,8 +84,7 @@ async def merge(guest: LockedCart, user: LockedCart) -> None:
             capped.append(Capped(item.variant_id, wanted, got))
         _hand_over(item, present, got, guest=guest, user=user)
     guest.end(merged_into=user.id, capped=[entry.document() for entry in capped])
-    await guest.save()
-    await user.save()
+    guest.save_with_commit()
 
 
 def _hand_over(item: Item, present: Item | None, got: int, *, guest: LockedCart, user: LockedCart) -> None:

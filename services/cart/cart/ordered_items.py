@@ -62,7 +62,7 @@ async def on_order_placed(session: AsyncSession, event: OrderPlaced) -> None:
     """What was ordered leaves the cart."""
     cart = await lock_user_cart(session, event.user_id)
     await _placed(session, cart, event.order_id, event.items)
-    await cart.save()
+    cart.save_with_commit()
 
 
 async def on_order_closed(session: AsyncSession, event: OrderClosed) -> None:
@@ -72,7 +72,7 @@ async def on_order_closed(session: AsyncSession, event: OrderClosed) -> None:
         await _placed(session, cart, event.order_id, event.items)
     else:
         await _closed_unpaid(session, cart, event.order_id)
-    await cart.save()
+    cart.save_with_commit()
 
 
 async def apply(session: AsyncSession, cart: LockedCart, orders: Iterable[NamedOrder]) -> list[UUID]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cart.shopper import hash_token
 from chassis.database import count_statements
 from chassis.ids import new_id
 from chassis.plain_sql import driver_connection
@@ -275,12 +276,24 @@ async def test_what_a_purchase_does_to_a_cart_takes_few_statements(shop: "Shop")
     await user.add(bowl)
     await asyncio.sleep(0)
     assert len(seen) == 4, seen  # The cart locked with its items, then written, in a transaction.
+    guest = shop.guest()
+    await guest.add(bowl)
+    await asyncio.sleep(0)
     seen.clear()
-    items = [{"variant_id": variant, "quantity": 1} for variant in (lamp, bowl)]
+    answer = await shop.harness.client.post(
+        f"/internal/carts/{user.user_id}/checkout",
+        json={"orders": [], "guest_token_hash": hash_token(guest.token or "")},
+        headers=shop.harness.as_service("orders"),
+    )
+    assert [item["quantity"] for item in answer.json()["items"]] == [1, 2]
+    await asyncio.sleep(0)
+    assert len(seen) == 4, seen  # Begun, the guest's cart, the user's, committed with what both are since.
+    seen.clear()
+    items = [{"variant_id": variant, "quantity": quantity} for variant, quantity in ((lamp, 1), (bowl, 2))]
     order = {"order_id": str(new_id()), "user_id": str(user.user_id), "items": items}
     await shop.harness.deliver("order.placed.v1", order)
     await asyncio.sleep(0)
-    assert len(seen) == 5, seen  # Begun with the inbox, cart, what the order took, the cart written, committed.
+    assert len(seen) == 4, seen  # Begun with the inbox, cart, what the order took, committed with the cart.
     seen.clear()
     await shop.stock(lamp, 3)
     await asyncio.sleep(0)

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chassis.plain_sql import driver_connection
+from chassis.plain_sql import driver_connection, end_with
 
 Wanted = Mapping[UUID, int]
 """Quantities by variant."""
@@ -130,7 +130,7 @@ async def _claim(session: AsyncSession, order_id: UUID, row: Any) -> Claim:
     return Claim(order_id, Status(status), hold, version, decided_by, is_closed, items)
 
 
-async def transition(
+def transition(
     session: AsyncSession,
     claim: Claim,
     status: Status,
@@ -141,10 +141,10 @@ async def transition(
     is_confirmed: bool = False,
     is_closed: bool = False,
 ) -> None:
-    """Write the new state and its row of history; with `items`, what the reservation is about from now on."""
+    """Write the new state and its row of history, with the commit; with `items`, what it is about from now on."""
     new = () if items is None or items == claim.items else (list(items), list(items.values()))
-    connection = await driver_connection(session)
-    await connection.execute(
+    end_with(
+        session,
         _WITH_ITEMS if new else _WITHOUT_ITEMS,
         claim.order_id,
         claim.status.value if claim.version else None,

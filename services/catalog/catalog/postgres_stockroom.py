@@ -42,8 +42,8 @@ class PostgresStockroom:
         is_confirmed: bool = False,
         is_closed: bool = False,
     ) -> None:
-        """One statement."""
-        await claims.transition(
+        """One statement, which goes with the commit."""
+        claims.transition(
             self.session,
             claim,
             status,

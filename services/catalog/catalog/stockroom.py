@@ -42,7 +42,7 @@ class Stockroom(Protocol):
         is_confirmed: bool = False,
         is_closed: bool = False,
     ) -> None:
-        """Write the new state, one version higher, and its line of history.
+        """Write the new state, one version higher, and its line of history, at the latest with the commit.
 
         With `items` the reservation is about these from now on; without, about what it was about.
         A cause that is an order's event is remembered as what decided; `put` touches; what is confirmed keeps the

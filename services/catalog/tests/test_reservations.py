@@ -177,14 +177,14 @@ async def test_a_purchase_takes_few_statements(shop: "Shop") -> None:
 
     await shop.reserve(order, items)
     await asyncio.sleep(0)  # the driver tells of a statement in the loop's next turn
-    # Begun; reservation, levels, counters, items with history; committed with the events.
-    assert len(seen) <= 6, seen
+    # Begun; reservation, levels, counters; committed with the reservation's new state and the events.
+    assert len(seen) <= 5, seen
 
-    for event, most in (("placed", 4), ("paid", 5)):
+    for event, most in (("placed", 3), ("paid", 4)):
         seen.clear()
         await shop.order_event(event, order, items)
         await asyncio.sleep(0)
-        # Begun with the inbox; reservation, counters with ledger when it is paid, history; committed with what is told.
+        # Begun with the inbox; reservation, counters with ledger when it is paid; committed with what is new and told.
         assert len(seen) <= most, seen
         assert not [text for text in seen if "stock_levels" in text and event == "placed"], "nothing moves"
 
