@@ -110,6 +110,11 @@ class _PausingOrderBook(PostgresOrderBook):
         await self._pause()  # type: ignore[attr-defined]  # set past the frozen dataclass
         return order
 
+    async def find_unspent(self, order_id: UUID, *, attempt_id: UUID) -> tuple[Order | None, bool]:
+        found = await super().find_unspent(order_id, attempt_id=attempt_id)
+        await self._pause()  # type: ignore[attr-defined]  # as above
+        return found
+
 
 class PostgresRows:
     """Implements `Rows`."""
