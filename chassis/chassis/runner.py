@@ -12,6 +12,7 @@ comes after it, such as handing unacknowledged messages back and closing connect
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,9 @@ from starlette.types import ASGIApp
 from chassis.clients import FAREWELL
 from chassis.telemetry import get_logger
 from chassis.tracing import stop_tracing
+
+ALLOCATED = 10_000
+"""Objects that are made and not freed before a collection looks at them; Python's own 700 are those of one request."""
 
 
 @dataclass(slots=True)
@@ -140,12 +144,23 @@ async def run(
         loop.add_signal_handler(number, leave.ask, number)
     try:
         await component.start()
+        _spare_what_stays()
         await serve(
             listeners, leave.asked, retire=component.retire, grace=grace, hurried=leave.hurried, on_ready=on_ready
         )
     finally:
         await component.stop()
         stop_tracing()
+
+
+def _spare_what_stays() -> None:
+    """What was imported and built by now lives as long as the process: no collection need search it for garbage.
+
+    With it, a full collection takes a fifth of a second in which nobody is answered. What requests leave behind is
+    freed without one, but for cycles, which are few.
+    """
+    gc.freeze()
+    gc.set_threshold(ALLOCATED)
 
 
 async def serve(

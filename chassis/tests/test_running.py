@@ -1,6 +1,7 @@
 """A service as operators see it: over real sockets, as a process of its own, ready or not, and stopped politely."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ import psutil
 import pytest
 from toy.app import ToySettings, build
 
-from chassis.runner import Listener, bind, serve
+from chassis.runner import Listener, bind, run, serve
 from chassis.testing import Databases, Harness, IdleBus, Keys, ServiceFactory
 from localservers import ports
 
@@ -205,3 +206,37 @@ async def test_a_process_that_ends_is_not_ready_first_and_says_farewell_with_eac
         async with asyncio.timeout(15):
             await running.wait()
     assert running.returncode == 0
+
+
+class Built:
+    """A component that makes what a process keeps until its end."""
+
+    def __init__(self) -> None:
+        self.kept: list[list[int]] = []
+
+    async def start(self) -> None:
+        """Make it."""
+        self.kept = [[1]]
+
+    def retire(self) -> None:
+        """Nobody comes."""
+
+    async def stop(self) -> None:
+        """Nothing to let go."""
+
+
+async def test_no_garbage_collection_searches_what_a_process_keeps_anyway() -> None:
+    """A full one would answer nobody for a fifth of a second, again and again."""
+    built, before = Built(), gc.get_threshold()
+    searched: list[bool] = []
+
+    def on_ready() -> None:
+        searched.append(any(found is built.kept for found in gc.get_objects()))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        await run(built, [], on_ready=on_ready)
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+    assert searched == [False]
