@@ -47,6 +47,8 @@ def make_application(
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        # Our own spans and metrics say what may be said: FastAPI's hold query strings, and ask for each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for router in routers:
         # Not `include_router`, which wraps every route once more: finding one would cost three times as much.
