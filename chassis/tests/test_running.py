@@ -124,8 +124,8 @@ async def is_answered(url: str) -> bool:
     try:
         async with httpx.AsyncClient() as client:
             await client.get(url)
-    except httpx.ConnectError:
-        return False
+    except (httpx.ConnectError, httpx.RemoteProtocolError):
+        return False  # nobody listens, or stopped to between the connection and the request
     return True
 
 
