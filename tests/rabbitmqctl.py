@@ -1,21 +1,21 @@
 """The broker's own command, aimed at the broker of an open stack, as its operator would use it."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
 
-from localservers.broker import BrokerUnavailable
-from localservers.rabbitmq_programs import installed_programs, unpacked_programs
-from stack.servers import PROGRAMS
+from localservers.rabbitmq_programs import installed_programs
 
 
 async def rabbitmqctl(pid: int, *arguments: str) -> str:
     """What it prints; `pid` is the broker's."""
+    environment = psutil.Process(pid).environ()
     process = await asyncio.create_subprocess_exec(
-        _program(),
+        _program(environment),
         *arguments,
-        env=psutil.Process(pid).environ(),
+        env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -24,9 +24,9 @@ async def rabbitmqctl(pid: int, *arguments: str) -> str:
     return printed.decode()
 
 
-def _program() -> Path:
-    try:
-        programs = installed_programs()
-    except BrokerUnavailable:
-        programs = unpacked_programs(PROGRAMS)
-    return programs.sbin / "rabbitmqctl"
+def _program(environment: Mapping[str, str]) -> Path:
+    """The one beside the running broker: Erlang finds nothing below a folder with spaces but by the broker's link."""
+    erlang = environment.get("HAAT_ERLANG")
+    if erlang is None:
+        return installed_programs().sbin / "rabbitmqctl"
+    return next(Path(erlang).parents[2].glob("usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmqctl"))
