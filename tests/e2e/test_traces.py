@@ -29,8 +29,10 @@ class Purchase:
 
     @property
     def trace(self) -> list[Seen]:
-        """The spans of the trace in which the order was placed."""
-        placed = next(span for span in self.collector.spans if span.name == "POST /api/v1/orders")
+        """The spans of the trace in which the order was placed; none before the collector was told of that."""
+        placed = next((span for span in self.collector.spans if span.name == "POST /api/v1/orders"), None)
+        if placed is None:
+            return []
         return self.collector.trace(placed.trace_id)
 
     def has(self, service: str, name: str) -> bool:
