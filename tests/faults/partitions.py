@@ -20,9 +20,10 @@ HELD_FROM_BROKER = 11.0
 
 
 async def _starts_anew(stage: Stage, *, name: str) -> None:
-    """It fetches keys, which it otherwise does every few minutes."""
+    """It fetches keys, which it otherwise does every few minutes; killed again before it has come up, it would not."""
     with suppress(ProcessLookupError):  # it is being started already
         await stage.kill(name)
+    await stage.answers(name)
 
 
 def provocation(source: str, target: str) -> Callable[[Stage], Awaitable[None]] | None:
@@ -34,6 +35,9 @@ def provocation(source: str, target: str) -> Callable[[Stage], Awaitable[None]] 
         ("accounts", "rabbitmq"): provoking.registration,
         ("cart", "catalog"): provoking.unknown_variant,
         ("catalog", "orders"): provoking.orphaned_hold,
+        ("orders", "payments"): provoking.order_trace,
+        ("payments", "catalog"): provoking.overview_of_jobs,
+        ("payments", "cart"): provoking.overview_of_jobs,
         ("payments", "orders"): provoking.unknown_order,
     }.get((source, target))
 

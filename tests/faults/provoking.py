@@ -5,7 +5,6 @@ from contextlib import suppress
 from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
 import aio_pika
-import httpx
 
 from chassis.auth import ServiceIdentity
 from chassis.rabbitmq_queues import incoming
@@ -48,12 +47,26 @@ async def order_to_a_known_address(stage: Stage) -> None:
         await shopper.try_to_order(shipping_address_id=str(uuid4()), shipping_address=None)
 
 
+async def order_trace(stage: Stage) -> None:
+    """Orders asks payments what it knows of an order, for staff who follow it."""
+    with suppress(*UNLUCKY):
+        staff = await stage.shop.staff()
+        (order, *_) = (await staff.get("/admin/orders"))["items"]
+        await staff.get(f"/admin/orders/{order['id']}/trace")
+
+
+async def overview_of_jobs(stage: Stage) -> None:
+    """Payments asks every service, for staff who look whether the books agree."""
+    with suppress(*UNLUCKY):
+        await (await stage.shop.staff()).get("/admin/payments/reconciliation")
+
+
 async def orphaned_hold(stage: Stage) -> None:
     """What a checkout that died in the middle leaves: catalog will ask orders whether there is such an order."""
-    variant = await stage.shop.new_variant(stock=5)
     key = stage.process.secrets()["service_keys"]["orders"]
     token = ServiceIdentity("orders", key, issuer="haat").token_for("catalog")
-    with suppress(httpx.HTTPError):
+    with suppress(*UNLUCKY):
+        variant = await stage.shop.new_variant(stock=5)
         await stage.shop.http.put(
             f"{stage.address('catalog')}/internal/reservations/{uuid4()}",
             json={"items": [{"variant_id": variant, "quantity": 1}]},

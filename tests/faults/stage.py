@@ -84,6 +84,18 @@ class Stage:
 
         await eventually(look, what=f"The end of {name}", within=FIRED_WITHIN)
 
+    async def answers(self, name: str) -> None:
+        """Wait until the process says anything of its health."""
+
+        async def look() -> bool:
+            try:
+                await self.shop.http.get(self.part(name)["health_url"], timeout=2)
+            except httpx.HTTPError:
+                return False
+            return True
+
+        await eventually(look, what=f"An answer of {name}", within=HEALED_WITHIN)
+
     def condemn(self, name: str, point: str, passing: int = 1) -> Path:
         """Have the process die at this point; the file that tells that it did."""
         place = self.points / str(self.pid(name))
