@@ -1,4 +1,4 @@
-"""CPU that the gateway's ASGI shell spends per proxied request: token check, limits, access log and metrics on.
+"""CPU that the gateway spends per request, proxied and from its cache: token check, limits, access log and metrics on.
 
 Three processes: a stub service, the gateway, and the load. The gateway's CPU is read from /proc before and after,
 so neither the stub nor the load is counted.
@@ -32,7 +32,11 @@ from gateway.settings import GatewaySettings
 
 TICK = os.sysconf("SC_CLK_TCK")
 WARM_UP = 1.0
-SIZES = {"1 KiB": 1024, "20 KiB": 20 * 1024}
+QUESTIONS = {
+    "1 KiB": "orders/1024",
+    "20 KiB": "orders/20480",
+    "20 KiB, from the cache": "products/20480",
+}
 
 
 class Stub(asyncio.Protocol):
@@ -49,8 +53,9 @@ class Stub(asyncio.Protocol):
             target = head.split(b" ", 2)[1]
             size = int(target.rpartition(b"/")[2]) if target.startswith(b"/api/") else 0
             body = b'{"items": "' + b"x" * (size - 13) + b'"}' if size else b'{"items": []}'
-            answer = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\netag: "1"\r\ncontent-length: %d\r\n\r\n'
-            self._transport.write(answer % len(body) + body)
+            answer = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\netag: "1"\r\ncontent-length: %d\r\n'
+            lives = b"cache-control: public, max-age=3600\r\n" if b"/products/" in target else b""
+            self._transport.write(answer % len(body) + lives + b"\r\n" + body)
 
 
 class Load(asyncio.Protocol):
@@ -107,13 +112,13 @@ async def serve_gateway(port: int, management_port: int, stub_port: int, keys: s
         limit_read="900000000/60",
     )
     bus: Any = SilentBus()
-    upstreams = {name: HttpUpstream(f"http://127.0.0.1:{stub_port}") for name in ("accounts", "catalog")}
+    upstreams = {name: HttpUpstream(f"http://127.0.0.1:{stub_port}") for name in ("accounts", "catalog", "orders")}
     gateway = build(settings, bus, upstreams)
     await run(gateway, listeners(gateway))
 
 
-async def load(port: int, *, token: str, size: int, connections: int, seconds: float, pid: int) -> dict[str, Any]:
-    lines = [f"GET /api/v1/products/{size} HTTP/1.1", f"Host: localhost:{port}", "Accept: application/json"]
+async def load(port: int, *, token: str, question: str, connections: int, seconds: float, pid: int) -> dict[str, Any]:
+    lines = [f"GET /api/v1/{question} HTTP/1.1", f"Host: localhost:{port}", "Accept: application/json"]
     lines += ["User-Agent: bench", f"Authorization: Bearer {token}", "", ""]
     answered = 0
 
@@ -186,10 +191,12 @@ def measure(*, seconds: float, connections: int, rounds: int) -> dict[str, Any]:
             audience="haat", user_id=new_id(), session_id=new_id(), role="customer", lifetime=3600
         )
         results: dict[str, Any] = {}
-        for name, size in SIZES.items():
+        for name, question in QUESTIONS.items():
             runs = [
                 uvloop.run(
-                    load(port, token=token, size=size, connections=connections, seconds=seconds, pid=gateway.pid)
+                    load(
+                        port, token=token, question=question, connections=connections, seconds=seconds, pid=gateway.pid
+                    )
                 )
                 for _ in range(rounds)
             ]

@@ -59,7 +59,7 @@ async def measure_here(task: Task) -> dict[str, Figures]:
 
 
 async def _reading(task: Task) -> dict[str, Figures]:
-    questions = await browsing.questions(task.base_url, page=PAGE)
+    questions = await browsing.questions(task.base_url, page=PAGE, is_shop=not task.postgres)
     requests = round(2000 * task.scale)
     return await browsing.read(task.base_url, questions, usage=task.usage, requests=requests, readers=AT_ONCE)
 

@@ -72,7 +72,7 @@ def _report(machine: dict[str, Any], *, shop: Rounds, catalog: Rounds, gateway: 
         "",
         f"Page 1,000 costs {_ratio(catalog):.2f} × page 1 (budget 1.3).",
         "",
-        "## The gateway's own CPU per proxied request, as a process of its own before a stub",
+        "## The gateway's own CPU per request, as a process of its own before a stub",
         "",
         "| answer | CPU ms, least of the rounds | requests/s, about |",
         "|---|---:|---:|",

@@ -40,11 +40,13 @@ class Shopper:
     cart_token: str | None = None
     access_token: str | None = None
     session: Document = field(default_factory=dict)
+    reloads: bool = False
+    """Insists on answers from the services themselves, as the reload key of a browser does."""
 
     @property
     def headers(self) -> dict[str, str]:
         """What their requests carry."""
-        headers = {}
+        headers = {"cache-control": "no-cache"} if self.reloads else {}
         if self.access_token:
             headers["authorization"] = f"Bearer {self.access_token}"
         if self.cart_token:

@@ -235,6 +235,13 @@ GATEWAY = [
         Panel("Sent twice", {"{{upstream}}": rate("haat_gateway_upstream_retries_total", "upstream")}, unit="reqps"),
     ],
     [
+        Panel("Public reads, by what the cache had", {
+            "{{result}}": rate("haat_gateway_cache_requests_total", "result"),
+        }, unit="reqps", says="hit, joined and stale were answered at once; confirmed and miss asked the service."),
+        Panel("Kept answers", {"{{instance}}": "haat_gateway_cache_answers"}),
+        Panel("Memory of kept answers", {"{{instance}}": "haat_gateway_cache_bytes"}, unit="bytes"),
+    ],
+    [
         Panel("Breakers", {"{{upstream}}": "max by (upstream) (haat_gateway_upstream_breaker_open)"},
               says="1 while the gateway does not ask the service."),
         Panel("Refused here, by code", {"{{code}}": rate("haat_gateway_refusals_total", "code")}, unit="reqps"),

@@ -24,6 +24,9 @@ class AccessLog:
         self._outcomes = metrics.counter(
             "haat_gateway_upstream_requests_total", "Requests sent to services.", ["upstream", "outcome"]
         )
+        self._cached = metrics.counter(
+            "haat_gateway_cache_requests_total", "Public reads, by what the cache had for them.", ["upstream", "result"]
+        )
         self._children: dict[tuple[object, ...], tuple[Any, Any, Any]] = {}
         # Bound once: making a logger costs more than a line.
         self._log = get_logger().bind(service=GATEWAY)
@@ -50,6 +53,9 @@ class AccessLog:
         if outcomes is not None:
             outcomes.inc()
         extra: dict[str, Any] = {}
+        if context.cache:
+            self._cached.labels(upstream, context.cache).inc()
+            extra["cache"] = context.cache
         if code:
             self._refusals.labels(code).inc()
             extra["code"] = code
@@ -68,6 +74,12 @@ class AccessLog:
             ms=round(seconds * 1000, 2),
             **extra,
         )
+
+    def count_refresh(self, upstream: str, outcome: Outcome, *, attempts: int) -> None:
+        """Note a request to a service that no client waited for."""
+        self._outcomes.labels(upstream, outcome).inc()
+        if attempts > 1:
+            self._retries.labels(upstream).inc()
 
     def _counts(
         self, method: str, route: str, status: int, upstream: str, outcome: Outcome | None

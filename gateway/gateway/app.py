@@ -7,7 +7,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as Page
-from starlette.types import ASGIApp
 
 from chassis.auth import KeySet, Principal, TokenVerifier
 from chassis.clients import AsgiUpstream, Upstream, UpstreamRequest, Upstreams
@@ -19,6 +18,9 @@ from gateway import status_page
 from gateway.access_log import AccessLog
 from gateway.addresses import ClientAddresses
 from gateway.asgi import AsgiShell
+from gateway.cache import Cache
+from gateway.cached_reads import CachedReads
+from gateway.catalogue_feed import CatalogueFeed
 from gateway.documents import Documents
 from gateway.guards import Guard
 from gateway.limits import Allowance, Limits
@@ -48,11 +50,13 @@ class Gateway:
         self.keys = _key_set(settings, upstreams)
         self.revocations = Revocations()
         self.guards = _guards(settings, self.routes)
+        self.cache = Cache(settings.cache_size)
         self.policy = _policy(self)
         accounts = client_for(settings, upstreams, "accounts")
         self.feed = SessionFeed(
             bus=bus, accounts=accounts, keys=self.keys, revocations=self.revocations, refresh=settings.session_refresh
         )
+        self.catalogue_feed = CatalogueFeed(bus, self.cache)
         self.documents = Documents(upstreams, self.routes)
         self._draining = False
         self.overview = Overview(
@@ -61,7 +65,7 @@ class Gateway:
             readiness=self.readiness,
         )
         pages = own_pages(self.documents, readiness=self.readiness, services=self.services, status=self._serve_status)
-        self.app: ASGIApp = AsgiShell(
+        self.app = AsgiShell(
             self.policy,
             upstreams={**upstreams, GATEWAY: AsgiUpstream(pages, host=GATEWAY)},
             access_log=AccessLog(self.metrics, self.routes.services),
@@ -75,10 +79,12 @@ class Gateway:
             ]
         )
         self._watch_guards()
+        self._watch_cache()
 
     async def start(self) -> None:
         """Learn the keys and the ended sessions; requests with tokens are refused until both are known."""
         await self.feed.start()
+        await self.catalogue_feed.start()
 
     def retire(self) -> None:
         """Tell whoever balances that this process is about to end."""
@@ -87,6 +93,8 @@ class Gateway:
     async def stop(self) -> None:
         """Stop learning. Bus and upstreams belong to whoever handed them in."""
         self._draining = True
+        await self.app.close()
+        await self.catalogue_feed.stop()
         await self.feed.stop()
 
     def readiness(self) -> dict[str, bool]:
@@ -113,6 +121,12 @@ class Gateway:
         for name, guard in self.guards.items():
             failing.labels(name).set_function(guard.is_failing)
             under_way.labels(name).set_function(guard.count_in_flight)
+
+    def _watch_cache(self) -> None:
+        answers = self.metrics.gauge("haat_gateway_cache_answers", "Answers kept.")
+        size = self.metrics.gauge("haat_gateway_cache_bytes", "Bytes they take.")
+        answers.set_function(lambda: len(self.cache))
+        size.set_function(lambda: self.cache.size)
 
     async def _livez(self, _request: Request) -> Response:
         return JSONResponse({"status": "live"})
@@ -212,4 +226,5 @@ def _policy(gateway: Gateway) -> Policy:
         revocations=gateway.revocations,
         limits=Limits(settings.allowances(), bad_tokens=Allowance.parse(settings.limit_bad_tokens)),
         guards=gateway.guards,
+        reads=CachedReads(gateway.cache, gateway.routes.routes),
     )

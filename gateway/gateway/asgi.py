@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from chassis.clients import Upstreams
 from chassis.telemetry import request_id, service_name
@@ -15,11 +16,13 @@ from gateway.forwarding import continued
 from gateway.headers import AnswerHead
 from gateway.policy import Policy
 from gateway.routes import GATEWAY
-from gateway.steps import Forward, Head, Outcome, Plan, Refuse, Wait
+from gateway.steps import Forward, Head, Join, Outcome, Plan, Refuse, Serve, Wait
 
 DISCARDED = 64 * 1024
 DISCARD_TIMEOUT = 1.0
 """An unwanted body of this size and within this time is read to its end, so that its connection can be kept."""
+JOINED_WITHIN = 1.0
+"""Seconds a request waits for the answer to another one before it asks by itself."""
 
 
 class AsgiShell:
@@ -38,6 +41,13 @@ class AsgiShell:
         self._access_log = access_log
         self._fetch_keys = fetch_keys
         self._key_fetch: asyncio.Task[None] | None = None
+        self._refreshing: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Give up what no client waits for."""
+        for task in self._refreshing:
+            task.cancel()
+        await asyncio.gather(*self._refreshing, return_exceptions=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. WebSockets are refused; lifespan is the runner's affair."""
@@ -49,12 +59,18 @@ class AsgiShell:
         started = time.perf_counter()
         head = _head(scope)
         step = self._policy.on_request(head, time.monotonic())
-        while isinstance(step, Wait):
-            await self._obtain_keys()
-            step = self._policy.on_request(head, time.monotonic())
+        while isinstance(step, Wait | Join):
+            if isinstance(step, Join):
+                await _answered(step)
+                step = self._policy.reads.on_joined(step, time.monotonic())
+            else:
+                await self._obtain_keys()
+                step = self._policy.on_request(head, time.monotonic())
         if isinstance(step, Forward):
             await self._forward(step.plan, head, receive, send, started=started)
             return
+        if isinstance(step, Serve) and step.refresh is not None:
+            self._refresh(step.refresh)
         await _answer(step.head, step.body, send, keep=await _is_read(head, receive))
         code = step.problem.code if isinstance(step, Refuse) else ""
         self._access_log.record(
@@ -69,8 +85,11 @@ class AsgiShell:
     async def _forward(self, plan: Plan, head: Head, receive: Receive, send: Send, *, started: float) -> None:
         service_name.set(GATEWAY)
         request_id.set(plan.context.request_id)
-        with continued(plan) as span:
-            await self._exchange(plan, head, receive, send, started=started, span=span)
+        try:
+            with continued(plan) as span:
+                await self._exchange(plan, head, receive, send, started=started, span=span)
+        finally:
+            self._policy.reads.on_over(plan)
 
     async def _exchange(
         self, plan: Plan, head: Head, receive: Receive, send: Send, *, started: float, span: Span
@@ -97,6 +116,24 @@ class AsgiShell:
                 attempts=plan.attempt,
             )
 
+    def _refresh(self, plan: Plan) -> None:
+        task = asyncio.create_task(self._refreshed(plan))
+        self._refreshing.add(task)
+        task.add_done_callback(self._refreshing.discard)
+
+    async def _refreshed(self, plan: Plan) -> None:
+        """Ask on nobody's behalf; the answer goes into the cache, or nowhere."""
+        try:
+            upstream = self._upstreams[plan.route.service]
+            exchange = Exchange(
+                plan, policy=self._policy, upstream=upstream, receive=_nothing_comes, send=_nobody_hears
+            )
+            with continued(plan):
+                outcome = await exchange.run()
+        finally:
+            self._policy.reads.on_over(plan)
+        self._access_log.count_refresh(plan.route.service, outcome, attempts=plan.attempt)
+
     async def _obtain_keys(self) -> None:
         """Fetch the key set, once for everybody who waits for it."""
         if self._key_fetch is None:
@@ -110,6 +147,23 @@ class AsgiShell:
         finally:
             self._policy.is_fetching_keys = False
             self._key_fetch = None
+
+
+async def _answered(step: Join) -> None:
+    """Returns when the other request has its answer, or has taken too long."""
+    over = asyncio.Event()
+    step.fill.on_over.append(over.set)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(JOINED_WITHIN):
+            await over.wait()
+
+
+async def _nothing_comes() -> Message:
+    return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]  # which nobody ever sets
+
+
+async def _nobody_hears(_message: Message) -> None:
+    pass
 
 
 def _head(scope: Scope) -> Head:

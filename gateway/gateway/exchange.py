@@ -17,7 +17,7 @@ from chassis.clients import (
 )
 from gateway.headers import Headers
 from gateway.policy import Policy
-from gateway.steps import Failure, Outcome, Plan, Refuse, Retry
+from gateway.steps import Failure, Keep, Outcome, Plan, Refuse, Retry
 
 COLLECTED = 256 * 1024
 """Bodies up to this are complete before a service hears of the request: a slow client holds no place there."""
@@ -210,7 +210,10 @@ class Exchange:
         return self._plan.headers
 
     async def _answer(self, response: UpstreamResponse) -> None:
-        head = self._policy.on_response(self._plan, response.status, response.headers)
+        head = self._policy.on_response(self._plan, response.status, response.headers, time.monotonic())
+        if isinstance(head, Keep):
+            await self._keep(head, response)
+            return
         headers = head.headers
         if not self._incoming.is_complete:
             headers = [*headers, (b"connection", b"close")]
@@ -226,6 +229,14 @@ class Exchange:
                     await _drained(response.body)
                     return
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _keep(self, keep: Keep, response: UpstreamResponse) -> None:
+        """Whole first and sent second, so that a client who reads slowly keeps nobody waiting."""
+        body = await response.read()
+        served = self._policy.on_answer(self._plan, keep, body, time.monotonic())
+        self.status, self.size = served.head.status, len(served.body)
+        await self._send({"type": "http.response.start", "status": self.status, "headers": served.head.headers})
+        await self._send({"type": "http.response.body", "body": served.body, "more_body": False})
 
 
 async def _drained(body: AsyncIterator[bytes]) -> None:

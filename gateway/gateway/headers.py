@@ -35,6 +35,7 @@ _READ_HERE = frozenset(
     {
         b"access-control-request-headers",
         b"access-control-request-method",
+        b"cache-control",
         b"connection",
         b"content-length",
         b"cookie",
@@ -53,6 +54,7 @@ _LISTS = frozenset(
     {
         b"accept",
         b"accept-language",
+        b"cache-control",
         b"connection",
         b"if-match",
         b"if-none-match",

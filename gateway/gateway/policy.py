@@ -1,10 +1,12 @@
 """What happens to a request, decided without touching a socket.
 
-on_request   Refuse | Serve | Wait for something | Forward a plan
+on_request   Refuse | Serve | Wait for something | Join another request | Forward a plan
 on_send      the moment a plan would leave: the service may be failing or full
-on_response  what of the service's answer the client gets to see
+on_response  what of the service's answer the client gets to see, or that it is to be kept first
 on_failure   Retry | Refuse
 on_done      frees the place in the service's bulkhead
+
+What is answered without any service, and what joins whom, is told in cached_reads.py.
 
 Order matters: nothing is looked at before what it rests on was checked, and nothing is counted against a caller
 before it is known who that is.
@@ -29,6 +31,7 @@ from chassis.problems import (
 )
 from gateway import errors
 from gateway.addresses import ClientAddresses
+from gateway.cached_reads import CachedReads
 from gateway.forwarding import forwarded_headers
 from gateway.guards import Guard
 from gateway.headers import (
@@ -47,7 +50,7 @@ from gateway.origins import SAFE, Origins
 from gateway.paths import split_target
 from gateway.revocations import Revocations
 from gateway.routes import BY_ADDRESS, GATEWAY, LimitClass, Route, RouteTable
-from gateway.steps import Context, Failure, Forward, Head, Need, Plan, Refuse, Retry, Serve, Wait
+from gateway.steps import Context, Failure, Forward, Head, Join, Keep, Need, Plan, Refuse, Retry, Serve, Wait
 
 RETRIED = frozenset({Failure.UNREACHABLE, Failure.BROKEN})
 """A time-out is not repeated: a slow service would get twice the work."""
@@ -75,6 +78,7 @@ class Policy:
         revocations: Revocations,
         limits: Limits,
         guards: Mapping[str, Guard],
+        reads: CachedReads,
     ) -> None:
         self._doorway = doorway
         self.routes = routes
@@ -82,11 +86,12 @@ class Policy:
         self._revocations = revocations
         self._limits = limits
         self.guards = guards
+        self.reads = reads
         self.is_fetching_keys = False
         """Set by the shell while a fetch is under way, so that whoever needs the keys waits for it."""
         self._always = SECURITY + ([HSTS] if doorway.is_https else [])
 
-    def on_request(self, head: Head, now: float) -> Refuse | Serve | Forward | Wait:
+    def on_request(self, head: Head, now: float) -> Refuse | Serve | Forward | Wait | Join:
         """What to do with a request; `now` is monotonic."""
         # Random, so that it can serve as a trace id too.
         context = Context(os.urandom(16).hex())
@@ -96,7 +101,7 @@ class Policy:
         except Problem as problem:
             return self._refuse(context, problem, head.target)
 
-    def _decide(self, head: Head, context: Context, now: float) -> Serve | Forward | Wait:
+    def _decide(self, head: Head, context: Context, now: float) -> Serve | Forward | Wait | Join:
         known = collect(head.headers)
         check_host(known, self._doorway.hosts)
         length = body_length(known, http_version=head.http_version)
@@ -121,16 +126,21 @@ class Policy:
             self._doorway.origins.guard_cookie(head.method, known)
         if length is not None and length > route.body_limit:
             raise too_large(route)
+        target = path + query
+        read = self.reads.begin(route, head.method, known, context.principal, target)
+        if read is not None and (served := self.reads.find(read, context, now)) is not None:
+            return served
         plan = Plan(
             context=context,
             route=route,
             method="GET" if head.method == "HEAD" else head.method,
-            target=path + query,
+            target=target,
             headers=forwarded_headers(known, route, request_id=context.request_id, address=address),
             body_length=length,
             answer_body=head.method != "HEAD",
+            read=read,
         )
-        return Forward(plan)
+        return Forward(plan) if read is None else self.reads.on_miss(plan, read, now)
 
     def _answer_options(self, route: Route, known: dict[bytes, bytes], context: Context) -> Serve:
         headers = list(context.headers)
@@ -201,25 +211,20 @@ class Policy:
         guard.enter(now)
         return None
 
-    def on_response(self, plan: Plan, status: int, headers: Headers) -> AnswerHead:
-        """The head that the client gets."""
+    def on_response(self, plan: Plan, status: int, headers: Headers, now: float) -> AnswerHead | Keep:
+        """The head that the client gets, unless the whole answer is to be kept before."""
         guard = self.guards.get(plan.route.service)
         if guard is not None:
             guard.succeeded()
-        kept = clean_answer(headers, sets_cookie=plan.route.sets_cookie)
-        if plan.route.service != GATEWAY:
-            kept = [(name, value) for name, value in kept if name != NOTHING_RUNS[0]]
-        names = {name for name, _ in kept}
-        if NOTHING_RUNS[0] not in names:
-            kept.append(NOTHING_RUNS)
-        principal = plan.context.principal
-        if principal is not None and principal.is_staff:
-            # What staff see of the catalogue is not what the public sees.
-            kept = [(name, value) for name, value in kept if name != b"cache-control"]
-            names.discard(b"cache-control")
-        if b"cache-control" not in names:
-            kept.append((b"cache-control", b"no-store"))
-        return AnswerHead(status, kept + plan.context.headers)
+        keep = self.reads.on_response(plan, status, headers, now)
+        if keep is not None:
+            return keep
+        told = [(b"cache-status", b"haat; fwd=miss")] if plan.read is not None else []
+        return AnswerHead(status, _visible(plan, headers) + told + plan.context.headers)
+
+    def on_answer(self, plan: Plan, keep: Keep, body: bytes, now: float) -> Serve:
+        """What the client gets of an answer that is kept."""
+        return self.reads.on_answer(plan, keep, _visible(plan, keep.headers), body, now)
 
     def on_failure(self, plan: Plan, failure: Failure, now: float) -> Retry | Refuse:
         """Once more, or a problem that says whether repeating is safe."""
@@ -258,6 +263,24 @@ class Policy:
             *context.headers,
         ]
         return Refuse(context, problem, AnswerHead(problem.status, headers), body)
+
+
+def _visible(plan: Plan, headers: Headers) -> Headers:
+    """What of an answer's headers the client gets to see, with what none may lack."""
+    visible = clean_answer(headers, sets_cookie=plan.route.sets_cookie)
+    if plan.route.service != GATEWAY:
+        visible = [(name, value) for name, value in visible if name != NOTHING_RUNS[0]]
+    names = {name for name, _ in visible}
+    if NOTHING_RUNS[0] not in names:
+        visible.append(NOTHING_RUNS)
+    principal = plan.context.principal
+    if principal is not None and principal.is_staff:
+        # What staff see of the catalogue is not what the public sees.
+        visible = [(name, value) for name, value in visible if name != b"cache-control"]
+        names.discard(b"cache-control")
+    if b"cache-control" not in names:
+        visible.append((b"cache-control", b"no-store"))
+    return visible
 
 
 def _check_method(method: str, route: Route, length: int | None) -> None:

@@ -48,6 +48,9 @@ class GatewaySettings(ServiceSettings):
     """Failures in a row after which a service is not asked for a moment."""
     breaker_pause: float = 2.0
 
+    cache_size: int = Field(32 * 1024 * 1024, ge=0)
+    """Bytes of public answers kept in this process; 0 keeps none."""
+
     limit_read: str = "3000/60"
     """Allowances as count/seconds, by user or, for anonymous callers, by address."""
     limit_write: str = "600/60"

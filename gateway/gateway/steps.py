@@ -5,6 +5,8 @@ from enum import StrEnum
 
 from chassis.auth import Principal
 from chassis.problems import Problem
+from gateway.cache import Fill, Stored
+from gateway.cache_control import Lifetime
 from gateway.headers import AnswerHead, Headers
 from gateway.routes import Route
 
@@ -30,6 +32,25 @@ class Context:
     principal: Principal | None = None
     headers: Headers = field(default_factory=list)
     """Headers that every answer to this request carries."""
+    cache: str = ""
+    """What the cache had for it, if it was asked: hit, joined, stale, confirmed or miss."""
+
+
+@dataclass(slots=True)
+class Read:
+    """A public read, which may be answered from the cache."""
+
+    key: bytes
+    if_none_match: bytes | None
+    wants_fresh: bool
+    with_body: bool
+    """False for HEAD."""
+    stale: Stored | None = None
+    """What is kept but too old to be sent without a word from the service."""
+    fill: Fill | None = None
+    """Set while this request asks for everybody."""
+    joins: int = 0
+    """How often it waited for the answer to another request."""
 
 
 @dataclass(slots=True)
@@ -45,6 +66,7 @@ class Plan:
     """None when only its end will tell."""
     answer_body: bool
     """False for HEAD: the service is asked with GET, and its body dropped."""
+    read: Read | None = None
     attempt: int = 1
 
 
@@ -69,6 +91,25 @@ class Serve:
     context: Context
     head: AnswerHead
     body: bytes = b""
+    refresh: Plan | None = None
+    """Send this on afterwards, with no client waiting: the answer was on its last legs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """The same question is on its way already: wait until it is over, and ask on_joined."""
+
+    plan: Plan
+    fill: Fill
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Read the answer to its end and hand it to on_answer, which says what the client gets."""
+
+    status: int
+    headers: Headers
+    lifetime: Lifetime
 
 
 @dataclass(frozen=True, slots=True)

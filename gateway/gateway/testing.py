@@ -127,29 +127,41 @@ class LocalBus(IdleBus):
     """A bus whose listeners hear what a test says."""
 
     def __init__(self) -> None:
-        self.handlers: list[Callable[[bytes, int], Awaitable[None]]] = []
+        self._listeners: list[tuple[frozenset[str], Callable[[bytes, int], Awaitable[None]]]] = []
+        self._on_bound: list[Callable[[], Awaitable[None]]] = []
 
     async def listen(self, name: str, types: Iterable[str], handler: Any, *, on_bound: Any) -> Any:  # noqa: ARG002 - the port's signature
         """Bound at once."""
-        self.handlers.append(handler)
+        self._listeners.append((frozenset(types), handler))
+        self._on_bound.append(on_bound)
         await on_bound()
         return self
 
-    async def say_revoked(self, session_id: UUID, *, expires_at: int) -> None:
-        """A session was ended in accounts."""
-        data = {"session_id": str(session_id), "user_id": str(session_id), "expires_at": expires_at}
+    async def bind_again(self) -> None:
+        """The connection was lost and is back."""
+        for bound in self._on_bound:
+            await bound()
+
+    async def say(self, type_: str, data: dict[str, Any]) -> None:
+        """Something happened in a service."""
         event = Envelope(
             id=new_id(),
-            source="/services/accounts",
-            type="session.revoked.v1",
-            subject=str(session_id),
+            source="/services/somebody",
+            type=type_,
+            subject=str(new_id()),
             time=datetime.now(UTC),
             sequence=2,
             data=data,
-            correlationid=str(session_id),
+            correlationid=str(new_id()),
         )
-        for handler in self.handlers:
-            await handler(event.encode(), 1)
+        for types, handler in self._listeners:
+            if type_ in types:
+                await handler(event.encode(), 1)
+
+    async def say_revoked(self, session_id: UUID, *, expires_at: int) -> None:
+        """A session was ended in accounts."""
+        told = {"session_id": str(session_id), "user_id": str(session_id), "expires_at": expires_at}
+        await self.say("session.revoked.v1", told)
 
 
 @dataclasses.dataclass

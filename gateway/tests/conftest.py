@@ -17,6 +17,8 @@ from chassis.runner import bind, serve
 from chassis.testing import FakeUpstream, Keys
 from gateway.addresses import ClientAddresses
 from gateway.app import Gateway, listeners
+from gateway.cache import Cache
+from gateway.cached_reads import CachedReads
 from gateway.guards import Guard
 from gateway.limits import Allowance, Limits
 from gateway.origins import Origins
@@ -171,6 +173,7 @@ def policy_factory(keys: Keys) -> PolicyFactory:
         guard: Guard | None = None,
         key_set: KeySet | None = None,
         is_https: bool = False,
+        cache_size: int = 0,
     ) -> Policy:
         routes = RouteTable()
         revocations = Revocations()
@@ -188,6 +191,7 @@ def policy_factory(keys: Keys) -> PolicyFactory:
             revocations=revocations,
             limits=Limits(allowances or {}, bad_tokens=bad_tokens),
             guards={name: guard or Guard() for name in routes.services},
+            reads=CachedReads(Cache(cache_size), routes.routes),
         )
 
     return make

@@ -19,14 +19,14 @@ HOST = [(b"Host", b"localhost")]
 
 @pytest.fixture
 async def strained(front_factory: Any) -> AsyncIterator[Front]:
-    """A gateway whose catalogue route waits 0.3 s, with small guards, and orders down."""
+    """A gateway whose catalogue route waits 0.3 s, with small guards and no cache, and cart down."""
     routes = tuple(
         dataclasses.replace(route, timeout=0.3, deadline=1.5, anonymous=True) if route.service == "catalog" else route
         for route in ROUTES
     )
     table = RouteTable(routes)
     async with front_factory(
-        routes=table, down=("cart",), max_in_flight=2, breaker_failures=3, breaker_pause=1
+        routes=table, down=("cart",), max_in_flight=2, breaker_failures=3, breaker_pause=1, cache_size=0
     ) as front:
         yield front
 

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
 from chassis.events import Envelope, Event, Subscription
 from embedded.shop import PARTS
+from gateway.catalogue_feed import ChangedStock
+from gateway.session_feed import RevokedSession
 from tests.contracts.published import Document, needs, parts, producers, read, schema_of
 
 EVENTS = [pytest.param(part.name, event, id=event.type) for part in parts().values() for event in part.events]
@@ -114,6 +117,17 @@ def test_a_reader_is_content_with_what_was_filed_for_it(consumer: str, subscript
     subscription.reader.model_validate_json(json.dumps(filed["example-minimum"]))
     for place, _ in values_of(filed["example-minimum"]):
         assert place in filed["reads"] or any(place.startswith(f"{read_}/") for read_ in filed["reads"]), place
+
+
+@pytest.mark.parametrize(
+    ("event", "reader"), [("stock.changed.v1", ChangedStock), ("session.revoked.v1", RevokedSession)]
+)
+def test_the_gateway_is_content_with_what_was_filed_for_it(event: str, reader: type[msgspec.Struct]) -> None:
+    """It hears while it is connected, without a queue of its own, and so has no subscription among those above."""
+    filed = read(producers()[event].contracts / "consumers" / "gateway" / f"{event}.json")
+
+    msgspec.convert(filed["example-minimum"], reader)
+    assert {f"/{field}" for field in reader.__struct_fields__} == set(filed["reads"])
 
 
 @pytest.mark.parametrize("name", PARTS)

@@ -23,6 +23,7 @@ COUNTED_THINGS = (
     "haat_build_info",
     "haat_database_connections",
     "haat_database_connections_max",
+    "haat_gateway_cache_answers",
     "haat_gateway_upstream_breaker_open",
     "haat_gateway_upstream_requests_in_flight",
     "haat_job_cases_unresolved",

@@ -113,6 +113,7 @@ class Load:
 
     async def _browse(self, dice: random.Random) -> None:
         visitor = self.shop.visitor()
+        visitor.reloads = dice.random() < 0.7
         await visitor.get("/categories")
         for product in dice.sample(await visitor.browse(limit=20), 3):
             await visitor.get(f"/products/{product['id']}")

@@ -1,0 +1,156 @@
+"""Public reads answered without asking their service: what of the policy concerns the cache.
+
+find         the answer, if there is a fresh one
+on_miss      Serve an older one while it is confirmed | Join whoever asks the same | Forward
+on_joined    the same again, once that one has its answer
+on_response  whether the answer will be kept, and so has to be read whole
+on_answer    keep it, and make of it what this client gets
+on_over      nobody waits any longer, however it ended
+
+Every answer says in Cache-Status (RFC 9211) where it came from. Requests with a staff token never come here: staff
+see what the public does not.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from chassis.auth import Principal
+from gateway.cache import Cache, Stored, named_in
+from gateway.cache_control import announced, forbids_keeping, is_known, lifetime_of, wants_fresh
+from gateway.headers import AnswerHead, Headers
+from gateway.origins import SAFE
+from gateway.routes import Route
+from gateway.steps import Context, Forward, Join, Keep, Plan, Read, Serve
+
+MAX_JOINS = 3
+"""Times a request waits for an answer to another one before it asks by itself."""
+CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
+NOT_IN_304 = frozenset({b"content-length", b"content-type"})
+
+
+class CachedReads:
+    """What is answered from the cache, and what goes into it."""
+
+    def __init__(self, cache: Cache, routes: Collection[Route]) -> None:
+        self.cache = cache
+        self._services = frozenset(route.service for route in routes if route.cacheable)
+
+    def begin(
+        self, route: Route, method: str, known: dict[bytes, bytes], principal: Principal | None, key: bytes
+    ) -> Read | None:
+        """The request as a read that may be answered from the cache; None when it may not."""
+        if not route.cacheable or method not in SAFE or not self.cache.capacity:
+            return None
+        if principal is not None and principal.is_staff:
+            return None
+        control = known.get(b"cache-control")
+        if forbids_keeping(control):
+            return None
+        return Read(key, known.get(b"if-none-match"), wants_fresh=wants_fresh(control), with_body=method != "HEAD")
+
+    def find(self, read: Read, context: Context, now: float) -> Serve | None:
+        """The answer, if there is a fresh one."""
+        stored = self.cache.find(read.key)
+        if stored is None or read.wants_fresh:
+            return None
+        if now < stored.fresh_until:
+            context.cache = "joined" if read.joins else "hit"
+            return _served(stored, read, context, f"hit; ttl={stored.fresh_until - now:.0f}", now)
+        read.stale = stored
+        return None
+
+    def on_miss(self, plan: Plan, read: Read, now: float) -> Serve | Join | Forward:
+        """An older answer, somebody else's, or one's own."""
+        other = self.cache.under_way(read.key)
+        if read.stale is not None and now < read.stale.usable_until:
+            plan.context.cache = "stale"
+            step = _served(read.stale, read, plan.context, f"hit; ttl={read.stale.fresh_until - now:.0f}", now)
+            if other is None:
+                self._fill(plan, read)
+                step = replace(step, refresh=plan)
+            return step
+        plan.context.cache = "miss"
+        if other is None:
+            if not self.cache.is_passed(read.key, now):
+                self._fill(plan, read)
+            return Forward(plan)
+        if read.wants_fresh or read.joins == MAX_JOINS:
+            return Forward(plan)
+        read.joins += 1
+        return Join(plan, other)
+
+    def on_joined(self, step: Join, now: float) -> Serve | Join | Forward:
+        """Another request had its answer, or none, or takes too long."""
+        plan, read = step.plan, step.plan.read
+        if read is None or not step.fill.is_over:
+            return Forward(plan)
+        return self.find(read, plan.context, now) or self.on_miss(plan, read, now)
+
+    def _fill(self, plan: Plan, read: Read) -> None:
+        """This plan asks for everybody: unconditionally, or whether what is kept still holds."""
+        read.fill = self.cache.begin(read.key)
+        plan.headers = [(name, value) for name, value in plan.headers if name not in CONDITIONS]
+        if read.stale is not None and read.stale.etag is not None:
+            plan.headers.append((b"if-none-match", read.stale.etag))
+
+    def on_response(self, plan: Plan, status: int, headers: Headers, now: float) -> Keep | None:
+        """Whether the answer is to be read whole and kept."""
+        if plan.method not in SAFE:
+            if plan.route.service in self._services and status < 400:
+                # RFC 9111 §4.4, and more: one write changes lists, facets and counts too.
+                self.cache.forget_all()
+            return None
+        read = plan.read
+        if read is None or read.fill is None:
+            return None
+        lifetime = lifetime_of(headers)
+        is_confirmed = status == 304 and read.stale is not None
+        if lifetime is not None and (is_confirmed or (status == 200 and announced(headers) is not None)):
+            return Keep(status, headers, lifetime)
+        if status < 500:
+            self.cache.pass_by(read.fill, now)
+        else:
+            self.cache.end(read.fill)
+        return None
+
+    def on_answer(self, plan: Plan, keep: Keep, headers: Headers, body: bytes, now: float) -> Serve:
+        """Keep a whole answer, unless something it names changed on its way; `headers` are what clients may see."""
+        read = plan.read
+        if read is None or read.fill is None:
+            raise ValueError("nobody is to keep this answer")
+        if keep.status == 304 and read.stale is not None:
+            renewed = {name for name, _ in headers} - NOT_IN_304
+            kept_headers = [item for item in read.stale.headers if item[0] not in renewed]
+            kept_headers += [item for item in headers if item[0] in renewed]
+            body, names, how = read.stale.body, read.stale.names, "stale; fwd-status=304"
+            plan.context.cache = "confirmed"
+        else:
+            kept_headers, names, how = headers, named_in(body), "uri-miss" if read.stale is None else "stale"
+        stored = Stored(
+            headers=kept_headers,
+            body=body,
+            etag=next((value for name, value in kept_headers if name == b"etag"), None),
+            names=names,
+            confirmed_at=now,
+            fresh_until=now + keep.lifetime.fresh,
+            usable_until=now + keep.lifetime.usable,
+        )
+        is_kept = self.cache.keep(read.fill, stored)
+        return _served(stored, read, plan.context, f"fwd={how}{'; stored' if is_kept else ''}", now)
+
+    def on_over(self, plan: Plan) -> None:
+        """The exchange has ended, with or without an answer."""
+        if plan.read is not None and plan.read.fill is not None:
+            self.cache.end(plan.read.fill)
+
+
+def _served(stored: Stored, read: Read, context: Context, how: str, now: float) -> Serve:
+    """An answer for this client, which may hold the same version already."""
+    told = [
+        (b"age", b"%d" % max(0, now - stored.confirmed_at)),
+        (b"cache-status", f"haat; {how}".encode()),
+        *context.headers,
+    ]
+    if is_known(read.if_none_match, stored.etag):
+        return Serve(context, AnswerHead(304, [item for item in stored.headers if item[0] not in NOT_IN_304] + told))
+    return Serve(context, AnswerHead(200, stored.headers + told), stored.body if read.with_body else b"")

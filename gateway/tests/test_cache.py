@@ -1,0 +1,217 @@
+"""Readers of the catalogue at a gateway that keeps answers, over real sockets and under both protocols."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from gateway.testing import Front, Reply, Seen, eventually
+
+PRODUCTS = "/api/v1/products"
+LAMP, CHAIR = "01990000-0000-7000-8000-000000000001", "01990000-0000-7000-8000-000000000002"
+STOCK_CHANGED = "stock.changed.v1"
+
+
+class Catalogue:
+    """Answers with the version it is at, as catalog does; `held` makes it think."""
+
+    def __init__(self) -> None:
+        self.version = 1
+        self.lifetime = "public, max-age=30, stale-while-revalidate=60"
+        self.names = LAMP
+        self.padding = 0
+        self.held: asyncio.Event | None = None
+        self.thinking = 0
+
+    async def __call__(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen) -> None:
+        version = self.version
+        if self.held is not None:
+            self.thinking += 1
+            await self.held.wait()
+        tag = f'"{version}"'.encode()
+        head = b"etag: %s\r\ncache-control: %s\r\n" % (tag, self.lifetime.encode())
+        if seen.header("if-none-match") == tag.decode():
+            writer.write(b"HTTP/1.1 304 Not Modified\r\n" + head + b"\r\n")
+        else:
+            body = b'{"id":"%s","version":%d,"text":"%s"}' % (self.names.encode(), version, b"x" * self.padding)
+            head += b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+            writer.write(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + body)
+        await writer.drain()
+
+
+@pytest.fixture
+async def keeping(front_factory: Any, protocol: str) -> AsyncIterator[Front]:
+    async with front_factory(protocol=protocol) as front:
+        yield front
+
+
+@pytest.fixture
+def catalogue(keeping: Front) -> Catalogue:
+    catalogue = Catalogue()
+    keeping.services["catalog"].answer = catalogue
+    return catalogue
+
+
+async def read_until(front: Front, condition: Callable[[Reply], bool]) -> Reply:
+    """Read the list again and again."""
+    async with asyncio.timeout(10):
+        while True:
+            reply = await front.ask("GET", PRODUCTS)
+            if condition(reply):
+                return reply
+            await asyncio.sleep(0.05)
+
+
+def asked(front: Front) -> int:
+    """How often the service was."""
+    return len(front.services["catalog"].seen)
+
+
+async def test_one_answer_serves_every_reader_until_the_product_is_sold(keeping: Front, catalogue: Catalogue) -> None:
+    first = await keeping.ask("GET", PRODUCTS)
+    assert (first.headers["cache-status"], first.headers["age"]) == ("haat; fwd=uri-miss; stored", "0")
+    for _ in range(3):
+        again = await keeping.ask("GET", PRODUCTS)
+        assert again.body == first.body
+        assert again.headers["cache-status"].startswith("haat; hit; ttl=")
+        assert again.headers["etag"] == '"1"'
+        assert again.headers["x-request-id"] != first.headers["x-request-id"]
+    assert asked(keeping) == 1
+    known = await keeping.ask("GET", PRODUCTS, If_None_Match='"1"')
+    assert (known.status, known.body) == (304, b"")
+    head = await keeping.ask("HEAD", PRODUCTS)
+    assert (head.status, head.headers["content-length"]) == (200, str(len(first.body)))
+    assert asked(keeping) == 1
+
+    catalogue.version = 2
+    await keeping.bus.say(STOCK_CHANGED, {"product_id": CHAIR, "available": 1})
+    assert (await keeping.ask("GET", PRODUCTS)).json["version"] == 1, "the chair is not in it"
+    await keeping.bus.say(STOCK_CHANGED, {"product_id": LAMP, "available": 1})
+    assert (await keeping.ask("GET", PRODUCTS)).json["version"] == 2
+
+
+@pytest.mark.parametrize("change", ["product.changed.v1", "product.withdrawn.v1", "reconnected"])
+async def test_an_edit_or_a_lost_connection_ends_every_answer(
+    keeping: Front, catalogue: Catalogue, change: str
+) -> None:
+    await keeping.ask("GET", PRODUCTS)
+    catalogue.version = 2
+    if change == "reconnected":
+        await keeping.bus.bind_again()
+    else:
+        await keeping.bus.say(change, {"product_id": CHAIR, "version": 2})
+    assert (await keeping.ask("GET", PRODUCTS)).json["version"] == 2
+
+
+async def test_a_member_of_staff_sees_the_change_at_once_and_so_does_everybody(
+    keeping: Front, catalogue: Catalogue
+) -> None:
+    staff = keeping.keys.access_token(role="staff")
+    await keeping.ask("GET", PRODUCTS)
+    catalogue.version = 2
+    assert (await keeping.ask("GET", PRODUCTS, token=staff)).json["version"] == 2
+    assert (await keeping.ask("GET", PRODUCTS)).json["version"] == 1
+    await keeping.ask("PATCH", f"{PRODUCTS}/{LAMP}", token=staff, body=b"{}")
+    assert (await keeping.ask("GET", PRODUCTS)).json["version"] == 2
+
+
+async def test_a_crowd_asks_once(keeping: Front, catalogue: Catalogue) -> None:
+    catalogue.held = asyncio.Event()
+    crowd = [asyncio.create_task(keeping.ask("GET", PRODUCTS)) for _ in range(50)]
+    await eventually(lambda: catalogue.thinking == 1)
+    catalogue.held.set()
+    replies = await asyncio.gather(*crowd)
+    assert {reply.status for reply in replies} == {200}
+    assert len({reply.body for reply in replies}) == 1
+    assert asked(keeping) == 1
+    metrics = keeping.gateway.metrics.exposition().decode()
+    assert 'haat_gateway_cache_requests_total{result="miss",upstream="catalog"} 1.0' in metrics
+    counted = [line for line in metrics.splitlines() if line.startswith("haat_gateway_cache_requests_total{")]
+    assert sum(float(line.split()[1]) for line in counted) == 50
+    assert "haat_gateway_cache_answers 1.0" in metrics
+
+
+async def test_a_crowd_is_not_kept_waiting_by_the_one_who_asked_and_left(keeping: Front, catalogue: Catalogue) -> None:
+    catalogue.held = asyncio.Event()
+    client = await keeping.connect()
+    await client.send(f"GET {PRODUCTS} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    await eventually(lambda: catalogue.thinking == 1)
+    crowd = [asyncio.create_task(keeping.ask("GET", PRODUCTS)) for _ in range(5)]
+    client.writer.close()
+    await eventually(lambda: catalogue.thinking == 2)
+    catalogue.held.set()
+    assert {reply.status for reply in await asyncio.gather(*crowd)} == {200}
+
+
+async def test_a_slow_answer_holds_up_nobody_for_long(keeping: Front, catalogue: Catalogue) -> None:
+    catalogue.held = asyncio.Event()
+    crowd = [asyncio.create_task(keeping.ask("GET", PRODUCTS)) for _ in range(5)]
+    await eventually(lambda: catalogue.thinking == 5)
+    catalogue.held.set()
+    assert {reply.status for reply in await asyncio.gather(*crowd)} == {200}
+
+
+async def test_a_reader_who_reads_slowly_keeps_nobody_waiting(keeping: Front, catalogue: Catalogue) -> None:
+    catalogue.padding = 200_000
+    slow = await keeping.connect()
+    await slow.send(f"GET {PRODUCTS} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 60)
+    await eventually(lambda: asked(keeping) == 1)
+    reply = await asyncio.wait_for(keeping.ask("GET", PRODUCTS), 5)
+    assert len(reply.body) > 200_000
+    assert asked(keeping) == 1
+
+
+async def test_the_answer_of_before_a_change_is_not_kept_after_it(keeping: Front, catalogue: Catalogue) -> None:
+    catalogue.held = asyncio.Event()
+    early = asyncio.create_task(keeping.ask("GET", PRODUCTS))
+    await eventually(lambda: catalogue.thinking == 1)
+    catalogue.version = 2
+    await keeping.bus.say(STOCK_CHANGED, {"product_id": LAMP, "available": 1})
+    catalogue.held.set()
+    assert (await early).json["version"] == 1, "it had been asked before"
+    assert (await keeping.ask("GET", PRODUCTS)).json["version"] == 2
+
+
+async def test_an_old_answer_is_given_at_once_and_confirmed_behind_the_readers_back(
+    keeping: Front, catalogue: Catalogue
+) -> None:
+    catalogue.lifetime = "public, max-age=1, stale-while-revalidate=60"
+    seen = keeping.services["catalog"].seen
+    await keeping.ask("GET", PRODUCTS)
+    await read_until(keeping, lambda reply: len(seen) == 2 or reply.json["version"] != 1)
+    assert seen[1].header("if-none-match") == '"1"'
+    catalogue.version = 2
+    newer = await read_until(keeping, lambda reply: reply.json["version"] == 2)
+    assert newer.headers["cache-status"].startswith("haat; hit; ttl="), "nobody waited for it"
+
+
+async def test_while_catalog_is_away_what_is_kept_is_read(keeping: Front, catalogue: Catalogue) -> None:
+    await keeping.ask("GET", PRODUCTS)
+    catalogue.held = asyncio.Event()
+    for _ in range(3):
+        assert (await keeping.ask("GET", PRODUCTS)).status == 200
+
+
+async def test_an_answer_that_breaks_off_is_not_kept(keeping: Front, catalogue: Catalogue) -> None:
+    async def half(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _seen: Seen) -> None:
+        head = b"HTTP/1.1 200 OK\r\ncache-control: public, max-age=30\r\ncontent-length: 100\r\n\r\n{"
+        writer.write(head)
+        await writer.drain()
+        writer.close()
+
+    keeping.services["catalog"].answer = half
+    reply = await keeping.ask("GET", PRODUCTS)
+    assert (reply.status, reply.code) == (502, "upstream_failed"), "nothing of it had been sent yet"
+    keeping.services["catalog"].answer = catalogue
+    assert (await keeping.ask("GET", PRODUCTS)).status == 200
+
+
+async def test_a_listed_origin_reads_what_another_one_asked_for(front_factory: Any, protocol: str) -> None:
+    async with front_factory(protocol=protocol, cors_origins="https://a.example,https://b.example") as front:
+        front.services["catalog"].answer = Catalogue()
+        for origin in ("https://a.example", "https://b.example"):
+            reply = await front.ask("GET", PRODUCTS, Origin=origin)
+            assert (reply.headers["access-control-allow-origin"], reply.headers["vary"]) == (origin, "Origin")
+        assert "access-control-allow-origin" not in (await front.ask("GET", PRODUCTS)).headers
+        assert asked(front) == 1

@@ -1,0 +1,415 @@
+"""Which public answers are kept, for how long, and what makes an end of them; decided without a socket."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from chassis.auth import KeySet, TokenVerifier
+from chassis.testing import Keys
+from gateway.addresses import ClientAddresses
+from gateway.cache import Cache
+from gateway.cache_control import lifetime_of
+from gateway.cached_reads import MAX_JOINS, CachedReads
+from gateway.headers import AnswerHead, Headers
+from gateway.limits import Allowance, Limits
+from gateway.origins import Origins
+from gateway.policy import Doorway, Policy
+from gateway.revocations import Revocations
+from gateway.routes import LimitClass, RouteTable
+from gateway.steps import Forward, Head, Join, Keep, Plan, Serve
+
+PRODUCTS = "/api/v1/products"
+FIRST, SECOND = "01990000-0000-7000-8000-000000000001", "01990000-0000-7000-8000-000000000002"
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def policy(policy_factory: Callable[..., Policy]) -> Policy:
+    return policy_factory(cache_size=MIB)
+
+
+def ask(policy: Policy, target: str = PRODUCTS, *, now: float = 0.0, method: str = "GET", **headers: str) -> Any:
+    lines = [(b"Host", b"localhost")]
+    lines += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return policy.on_request(Head(method, target.encode(), lines, peer="127.0.0.1"), now)
+
+
+def said(control: str = "public, max-age=30, stale-while-revalidate=60", tag: str = '"1"', **more: str) -> Headers:
+    headers = [(b"content-type", b"application/json"), (b"etag", tag.encode()), (b"cache-control", control.encode())]
+    return headers + [(name.replace("_", "-").encode(), value.encode()) for name, value in more.items()]
+
+
+def answer(
+    policy: Policy, plan: Plan | None, body: bytes = b"{}", *, now: float = 0.0, headers: Headers | None = None
+) -> Any:
+    """The service answers; what the client gets, or the head alone when the answer is not kept."""
+    assert plan is not None
+    headers = [*(headers or said()), (b"content-length", b"%d" % len(body))]
+    step = policy.on_response(plan, 200, headers, now)
+    served = policy.on_answer(plan, step, body, now) if isinstance(step, Keep) else step
+    policy.reads.on_over(plan)
+    return served
+
+
+def confirm(policy: Policy, plan: Plan, *, now: float, tag: str = '"1"') -> Any:
+    """The service says that nothing has changed."""
+    step = policy.on_response(plan, 304, said(tag=tag), now)
+    return policy.on_answer(plan, step, b"", now) if isinstance(step, Keep) else step
+
+
+def status_of(step: Any) -> str:
+    headers: Headers = step.head.headers
+    return dict(headers)[b"cache-status"].decode()
+
+
+def test_the_second_reader_is_answered_without_the_service(policy: Policy) -> None:
+    first = ask(policy)
+    assert isinstance(first, Forward)
+    fresh = answer(policy, first.plan, b'{"items": []}', now=1.0)
+    assert (fresh.body, status_of(fresh)) == (b'{"items": []}', "haat; fwd=uri-miss; stored")
+    second = ask(policy, now=11.0)
+    assert isinstance(second, Serve)
+    assert second.body == b'{"items": []}'
+    assert status_of(second) == "haat; hit; ttl=20"
+    headers = dict(second.head.headers)
+    assert (headers[b"age"], headers[b"etag"], headers[b"content-type"]) == (b"10", b'"1"', b"application/json")
+    assert isinstance(ask(policy, PRODUCTS + "?cursor=a", now=11.0), Forward), "another question"
+
+
+def test_a_reader_who_holds_the_version_is_told_so(policy: Policy) -> None:
+    known = answer(policy, ask(policy, if_none_match='"1"').plan, b'{"items": []}')
+    assert (known.head.status, known.body) == (304, b""), "the first one too, though the service is asked for the whole"
+    for tags in ('"1"', 'W/"1"', '"0", "1"', "*"):
+        step = ask(policy, if_none_match=tags)
+        assert (step.head.status, step.body) == (304, b"")
+        assert {b"content-length", b"content-type"}.isdisjoint(dict(step.head.headers))
+    assert ask(policy, if_none_match='"2"').head.status == 200
+    head = ask(policy, method="HEAD")
+    assert (head.head.status, head.body, dict(head.head.headers)[b"content-length"]) == (200, b"", b"13")
+
+
+@pytest.mark.parametrize(
+    "unwilling",
+    [
+        {"control": "max-age=30"},
+        {"control": "public"},
+        {"control": "public, max-age=0"},
+        {"control": "public, max-age=soon"},
+        {"control": "public, max-age=30, no-store"},
+        {"control": 'public, max-age=30, no-cache="etag"'},
+        {"control": "private, max-age=30"},
+        {"control": ""},
+        {"vary": "accept-language"},
+        {"set_cookie": "cart_token=x"},
+    ],
+    ids=str,
+)
+def test_what_is_not_plainly_for_everybody_is_not_kept(policy: Policy, unwilling: dict[str, str]) -> None:
+    assert isinstance(answer(policy, ask(policy).plan, headers=said(**unwilling)), AnswerHead)
+    again = ask(policy)
+    assert isinstance(again, Forward)
+    assert isinstance(ask(policy), Forward), "and nobody waits for it"
+
+
+def test_shared_lifetimes_go_first() -> None:
+    assert lifetime_of([(b"cache-control", b"public, max-age=30, S-MaxAge=5")]) == (5, 5)
+    both = [(b"cache-control", b"public"), (b"cache-control", b'max-age="7", stale-while-revalidate=3')]
+    assert lifetime_of(both) == (7, 10)
+
+
+@pytest.mark.parametrize(("status", "length"), [(404, 2), (500, 2), (206, 2), (200, None), (200, 256 * 1024 + 1)])
+def test_only_whole_good_answers_of_a_known_size_are_kept(policy: Policy, status: int, length: int | None) -> None:
+    plan = ask(policy).plan
+    more = [] if length is None else [(b"content-length", str(length).encode())]
+    head = policy.on_response(plan, status, said() + more, 0.0)
+    assert isinstance(head, AnswerHead)
+    assert head.status == status
+    assert isinstance(ask(policy), Forward)
+
+
+def test_staff_neither_get_nor_leave_an_answer(keys: Keys, policy: Policy) -> None:
+    staff = f"Bearer {keys.access_token(role='staff')}"
+    own = answer(policy, ask(policy, authorization=staff).plan)
+    assert isinstance(own, AnswerHead)
+    public = ask(policy)
+    assert isinstance(public, Forward), "what staff saw was not kept"
+    answer(policy, public.plan)
+    assert isinstance(ask(policy), Serve)
+    assert isinstance(ask(policy, authorization=staff), Forward), "nor does what the public sees reach them"
+    customer = ask(policy, authorization=f"Bearer {keys.access_token()}")
+    assert isinstance(customer, Serve)
+
+
+def test_a_stored_answer_is_no_way_around_tokens_and_limits(keys: Keys, policy_factory: Callable[..., Policy]) -> None:
+    policy = policy_factory(cache_size=MIB, allowances={LimitClass.READ: Allowance(3, 60)})
+    answer(policy, ask(policy).plan)
+    assert ask(policy, authorization="Bearer forged").problem.code == "token_invalid"
+    assert isinstance(ask(policy), Serve)
+    last = ask(policy)
+    assert dict(last.head.headers)[b"ratelimit-remaining"] == b"0"
+    assert ask(policy).problem.code == "too_many_requests"
+
+
+def test_an_old_answer_is_given_once_more_while_it_is_confirmed(policy: Policy) -> None:
+    answer(policy, ask(policy).plan, b'{"a": 1}')
+    old = ask(policy, now=31.0)
+    assert (old.body, status_of(old)) == (b'{"a": 1}', "haat; hit; ttl=-1")
+    assert dict(old.refresh.headers)[b"if-none-match"] == b'"1"'
+    assert ask(policy, now=32.0).refresh is None, "one question is enough"
+    confirm(policy, old.refresh, now=33.0)
+    assert status_of(ask(policy, now=34.0)) == "haat; hit; ttl=29"
+
+
+def test_an_answer_too_old_to_be_given_is_confirmed_first(policy: Policy) -> None:
+    answer(policy, ask(policy).plan, b'{"a": 1}')
+    step = ask(policy, now=91.0, if_none_match='"0"')
+    assert isinstance(step, Forward)
+    assert dict(step.plan.headers)[b"if-none-match"] == b'"1"', "ours, not the client's"
+    served = confirm(policy, step.plan, now=92.0)
+    assert (served.head.status, served.body) == (200, b'{"a": 1}')
+    assert status_of(served) == "haat; fwd=stale; fwd-status=304; stored"
+    assert dict(served.head.headers)[b"age"] == b"0"
+
+
+def test_an_answer_that_ceased_to_exist_is_not_given_again(policy: Policy) -> None:
+    answer(policy, ask(policy).plan)
+    refresh = ask(policy, now=31.0).refresh
+    policy.on_response(refresh, 404, said("no-store"), 31.0)
+    assert isinstance(ask(policy, now=31.0), Forward)
+
+
+def test_a_service_in_trouble_takes_no_answer_away(policy: Policy) -> None:
+    answer(policy, ask(policy).plan)
+    refresh = ask(policy, now=31.0).refresh
+    policy.on_response(refresh, 503, [], 31.0)
+    policy.reads.on_over(refresh)
+    again = ask(policy, now=32.0)
+    assert isinstance(again, Serve)
+    assert again.refresh is not None
+    policy.reads.on_over(again.refresh)
+    assert isinstance(ask(policy, now=91.0), Forward)
+
+
+def test_a_sale_ends_the_answers_that_name_the_product(policy: Policy) -> None:
+    bodies = {"/1": f'{{"id":"{FIRST}"}}', "/2": f'{{"id":"{SECOND}"}}', "": f'[{{"id":"{FIRST}"}},"{SECOND}"]'}
+    for path, body in bodies.items():
+        answer(policy, ask(policy, PRODUCTS + path).plan, body.encode())
+    policy.reads.cache.forget(FIRST.encode())
+    assert {path: type(ask(policy, PRODUCTS + path)) for path in bodies} == {"/1": Forward, "/2": Serve, "": Forward}
+
+
+@pytest.mark.parametrize("change", ["forget", "forget_all"])
+def test_an_answer_overtaken_by_a_change_is_given_and_not_kept(policy: Policy, change: str) -> None:
+    step = ask(policy)
+    cache = policy.reads.cache
+    if change == "forget":
+        cache.forget(FIRST.encode())
+    else:
+        cache.forget_all()
+    served = answer(policy, step.plan, f'{{"id":"{FIRST}"}}'.encode())
+    assert (served.head.status, status_of(served)) == (200, "haat; fwd=uri-miss")
+    assert isinstance(ask(policy), Forward)
+
+
+def test_a_confirmation_overtaken_by_a_change_is_not_believed(policy: Policy) -> None:
+    answer(policy, ask(policy).plan, f'{{"id":"{FIRST}"}}'.encode())
+    refresh: Plan = ask(policy, now=31.0).refresh
+    policy.reads.cache.forget(FIRST.encode())
+    confirm(policy, refresh, now=32.0)
+    assert isinstance(ask(policy, now=33.0), Forward)
+
+
+@pytest.mark.parametrize(("status", "is_kept"), [(201, False), (204, False), (412, True), (500, True)])
+def test_a_write_ends_every_answer_when_it_succeeds(keys: Keys, policy: Policy, status: int, is_kept: bool) -> None:
+    answer(policy, ask(policy).plan)
+    staff = f"Bearer {keys.access_token(role='staff')}"
+    write = ask(policy, "/api/v1/inventory/1/adjustments", method="POST", authorization=staff, content_length="2")
+    policy.on_response(write.plan, status, [], 0.0)
+    assert isinstance(ask(policy), Serve if is_kept else Forward)
+
+
+def test_a_client_may_insist_on_the_service(policy: Policy) -> None:
+    answer(policy, ask(policy).plan, headers=said(tag='"1"'))
+    for wish in ("no-cache", "max-age=0", "No-Cache, foo=1"):
+        step = ask(policy, cache_control=wish, if_none_match='"9"')
+        assert isinstance(step, Forward)
+        answer(policy, step.plan, headers=said(tag='"2"'))
+    assert dict(ask(policy).head.headers)[b"etag"] == b'"2"', "what it got serves the others"
+    unkept = ask(policy, PRODUCTS + "?a=b", cache_control="no-store", if_none_match='"9"')
+    assert dict(unkept.plan.headers)[b"if-none-match"] == b'"9"'
+    assert isinstance(answer(policy, unkept.plan), AnswerHead)
+    assert isinstance(ask(policy, max_age="5"), Serve)
+
+
+def test_one_question_is_asked_for_all_who_have_it(policy: Policy) -> None:
+    first, second = ask(policy), ask(policy)
+    assert isinstance(first, Forward)
+    assert isinstance(second, Join)
+    woken: list[str] = []
+    second.fill.on_over.append(lambda: woken.append("second"))
+    answer(policy, first.plan, b'{"a": 1}')
+    assert woken == ["second"]
+    served = policy.reads.on_joined(second, 0.0)
+    assert isinstance(served, Serve)
+    assert (served.body, served.context.cache) == (b'{"a": 1}', "joined")
+
+
+def test_who_waited_in_vain_asks_in_the_end(policy: Policy) -> None:
+    asking, patient = ask(policy), ask(policy)
+    for _ in range(MAX_JOINS):
+        assert isinstance(patient, Join)
+        next_one = ask(policy)
+        policy.reads.on_over(asking.plan)
+        asking = policy.reads.on_joined(next_one, 0.0)
+        assert isinstance(asking, Forward), "the first to come asks now"
+        patient = policy.reads.on_joined(patient, 0.0)
+    assert isinstance(patient, Forward), "not for ever"
+    assert isinstance(policy.on_response(patient.plan, 200, said(content_length="2"), 0.0), AnswerHead)
+
+
+def test_who_waited_too_long_asks_too(policy: Policy) -> None:
+    _, impatient = ask(policy), ask(policy)
+    assert isinstance(policy.reads.on_joined(impatient, 1.0), Forward)
+
+
+def test_the_least_used_answers_make_room(policy_factory: Callable[..., Policy]) -> None:
+    policy = policy_factory(cache_size=10 * 1024)
+    pages = [f"{PRODUCTS}?page={number}" for number in range(4)]
+    for page in pages:
+        answer(policy, ask(policy, page).plan, b"x" * 2000)
+        assert policy.reads.cache.size <= 10 * 1024
+        ask(policy, pages[0])
+    assert [type(ask(policy, page)) for page in pages] == [Serve, Forward, Serve, Serve]
+
+
+def test_without_room_nothing_is_kept(policy_factory: Callable[..., Policy]) -> None:
+    policy = policy_factory(cache_size=0)
+    step = ask(policy, if_none_match='"1"')
+    assert dict(step.plan.headers)[b"if-none-match"] == b'"1"'
+    assert isinstance(policy.on_response(step.plan, 304, said(), 0.0), AnswerHead)
+    assert isinstance(ask(policy), Forward)
+
+
+@dataclass
+class Asked:
+    """A request that is not over, and what the service has read for it."""
+
+    step: Any
+    plan: Plan | None
+    things: frozenset[int]
+    body: bytes
+
+
+PAGES = [frozenset({0}), frozenset({0, 1})]
+
+
+class NothingOlderThanItsChange(RuleBasedStateMachine):
+    """Readers, a catalogue that changes, and its events, in any order: no answer from the cache is older than an event.
+
+    The catalogue has two things with a version each; a page names one of them or both. An answer is read from it at
+    one moment and arrives at another.
+    """
+
+    plans = Bundle("plans")
+
+    def __init__(self) -> None:
+        super().__init__()
+        keys = Keys()
+        revocations = Revocations()
+        revocations.is_loaded = True
+        routes = RouteTable()
+        self.cache = Cache(6 * 1024)
+        self.policy = Policy(
+            doorway=Doorway(frozenset({"localhost"}), Origins(()), ClientAddresses(())),
+            routes=routes,
+            tokens=TokenVerifier(KeySet(document=keys.user_jwks), issuer="haat", audience="haat"),
+            revocations=revocations,
+            limits=Limits({}, bad_tokens=Allowance(1000, 60)),
+            guards={},
+            reads=CachedReads(self.cache, routes.routes),
+        )
+        self.now = 0.0
+        self.truth = [0, 0]
+        self.told = [0, 0]
+        """The versions of which the events have been heard."""
+
+    def _id(self, thing: int) -> str:
+        return f"01990000-0000-7000-8000-00000000000{thing}"
+
+    def _page(self, things: frozenset[int]) -> str:
+        return PRODUCTS + "?things=" + "".join(str(thing) for thing in sorted(things))
+
+    def _read(self, things: frozenset[int]) -> bytes:
+        rows = [f'{{"id":"{self._id(thing)}","version":{self.truth[thing]}}}' for thing in sorted(things)]
+        return ("[" + ",".join(rows) + "]").encode()
+
+    def _check(self, step: Any, things: frozenset[int]) -> None:
+        if isinstance(step, Serve):
+            for thing in things:
+                shown = int(step.body.split(self._id(thing).encode())[1].split(b":")[1].split(b"}")[0])
+                assert shown >= self.told[thing], "older than an event that was heard"
+
+    @rule(target=plans, things=st.sampled_from(PAGES), wish=st.sampled_from(["", "", "no-cache"]))
+    def read(self, things: frozenset[int], wish: str) -> Asked:
+        wishes = {"cache_control": wish} if wish else {}
+        step = ask(self.policy, self._page(things), now=self.now, **wishes)
+        self._check(step, things)
+        plan = step.plan if isinstance(step, Forward) else step.refresh if isinstance(step, Serve) else None
+        return Asked(step, plan, things, body=self._read(things))
+
+    @rule(asked=plans)
+    def the_service_reads_later(self, asked: Asked) -> None:
+        asked.body = self._read(asked.things)
+
+    @rule(asked=consumes(plans))
+    def the_answer_arrives(self, asked: Asked) -> None:
+        plan, body = asked.plan, asked.body
+        if isinstance(asked.step, Join):
+            joined = self.policy.reads.on_joined(asked.step, self.now)
+            self._check(joined, asked.things)
+            if isinstance(joined, Forward):
+                self.policy.reads.on_over(joined.plan)
+        elif plan is not None:
+            tag = f'"{hash(body)}"'
+            if dict(plan.headers).get(b"if-none-match") == tag.encode():
+                confirm(self.policy, plan, now=self.now, tag=tag)
+            else:
+                answer(self.policy, plan, body, now=self.now, headers=said(tag=tag))
+        if plan is not None:
+            self.policy.reads.on_over(plan)
+
+    @rule(thing=st.sampled_from([0, 1]), is_heard=st.sampled_from([True, True, False]))
+    def change(self, thing: int, is_heard: bool) -> None:
+        self.truth[thing] += 1
+        if is_heard:
+            self.hear(thing)
+
+    @rule(thing=st.sampled_from([0, 1]))
+    def hear(self, thing: int) -> None:
+        self.told[thing] = self.truth[thing]
+        self.cache.forget(self._id(thing).encode())
+
+    @rule()
+    def connect_again(self) -> None:
+        self.told = list(self.truth)
+        self.cache.forget_all()
+
+    @rule(seconds=st.sampled_from([1.0, 31.0, 100.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @invariant()
+    def the_books_add_up(self) -> None:
+        assert 0 <= self.cache.size <= self.cache.capacity
+        assert (self.cache.size == 0) == (len(self.cache) == 0)
+
+
+NothingOlderThanItsChange.TestCase.settings = hypothesis_settings(
+    max_examples=150, stateful_step_count=40, deadline=None
+)
+TestNothingOlderThanItsChange = NothingOlderThanItsChange.TestCase
