@@ -67,6 +67,13 @@ class MemoryPayments(MemoryBook):
             )
             self._note(payment_id, PaymentStatus.NEW, "order placed")
 
+    async def note_ownerless(self, order_id: UUID, *, amount: int, currency: str) -> None:
+        """As the statement does."""
+        if self.payment_of_order(order_id) is None:
+            owner = {"user_id": None, "pay_by": None, "version": 0, "status": PaymentStatus.CLOSED}
+            payment_id = self._add(order_id, amount=amount, currency=currency, **owner)
+            self._note(payment_id, PaymentStatus.CLOSED, "its order is lost")
+
     async def take_lease(self, order_id: UUID, *, user_id: UUID, seconds: float) -> Lease | None:
         """As the statement does."""
         row = self.payment_of_order(order_id)
@@ -410,6 +417,10 @@ class MemoryLedger(MemoryAttempts):
 
     async def clock(self) -> datetime:
         """The clock of the tables."""
+        return self.now
+
+    async def last_success(self, job: str) -> datetime | None:
+        """Always a moment ago."""
         return self.now
 
     async def record(self, event: Event, payment: Payment) -> None:

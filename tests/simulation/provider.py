@@ -151,6 +151,11 @@ class SimulatedProvider:
         )
         return [item["id"] for item in found["items"]]
 
+    async def notes_of(self, order_id: str) -> dict[str, str]:
+        """As they were given."""
+        found = await self._call("order", lambda: orders.fetch(self.razorpay, order_id))
+        return dict(found["notes"])
+
     async def payments_of(self, order_id: str) -> list[ProviderPayment]:
         """Every attempt at an order."""
         found = await self._read(f"payments {order_id}", lambda: orders.payments_of(self.razorpay, order_id))

@@ -31,6 +31,7 @@ from orders.order_book import OrderBook
 from orders.settings import OrdersSettings
 from orders.showing import encoded_for_services
 from payments import subscriptions as payments
+from payments.adoption import Adoption
 from payments.collection import Collection
 from payments.jobs import Work
 from payments.ledger import Ledger
@@ -217,7 +218,8 @@ class Shop:
         self.collection = Collection(
             gates.ledger, provider=provider, orders=self._orders_door, settings=settings.payments
         )
-        work = Work(settings.payments, gates.ledger, provider=provider, collection=self.collection)
+        adoption = Adoption(gates.ledger, provider=provider, orders=self._orders_door)
+        work = Work(settings.payments, gates.ledger, provider=provider, collection=self.collection, adoption=adoption)
         self.jobs: Jobs = {
             "deadlines": ("orders", lambda: close_unpaid(self.orders)),
             "closing-limit": ("orders", lambda: end_overdue(self.orders, limit=settings.orders.closing_limit)),

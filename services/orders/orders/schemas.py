@@ -225,6 +225,8 @@ class InternalOrder(Answer):
     pay_by: Time
     version: int
     was_paid: bool
+    payment_version: int
+    """The newest report of payments that it shows; 0 before the first."""
 
 
 class TraceItem(TraceEntry):

@@ -142,7 +142,7 @@ async def test_other_services_ask_for_an_order(shop: "Shop", caller: str) -> Non
     assert answer == {
         "id": order["id"], "number": order["number"], "user_id": str(asha.user_id), "status": "awaiting_payment",
         "is_closed": False, "total": 50_000, "currency": "INR", "placed_at": order["placed_at"],
-        "pay_by": order["pay_by"], "version": 1, "was_paid": False,
+        "pay_by": order["pay_by"], "version": 1, "was_paid": False, "payment_version": 0,
     }  # fmt: skip
     unknown = await client.get(f"/internal/orders/{uuid4()}", headers=shop.harness.as_service(caller))
     assert (unknown.status_code, unknown.json()["code"]) == (404, "order_not_found")

@@ -6,6 +6,7 @@ from chassis.events import Bus
 from chassis.operations import operations_router
 from chassis.service import Service, client_for
 from payments import admin_api, api, internal, observation, refunds
+from payments.adoption import Adoption
 from payments.collection import Collection
 from payments.daily_statement import Statements
 from payments.errors import PROBLEMS
@@ -40,7 +41,8 @@ def build(settings: PaymentsSettings, bus: Bus, upstreams: Upstreams, *, provide
         apply_refund=in_ledger(refunds.observe_refund),
         account_id=settings.razorpay_account_id,
     )
-    work = Work(settings, ledger, provider=provider, collection=collection)
+    adoption = Adoption(ledger, provider=provider, orders=orders)
+    work = Work(settings, ledger, provider=provider, collection=collection, adoption=adoption)
     statements = Statements(database, provider, orders)
 
     async def finish() -> None:

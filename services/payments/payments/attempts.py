@@ -69,7 +69,7 @@ async def _apply(ledger: Ledger, payment: Payment, seen: ProviderPayment, *, sou
     is_news = rank > attempt.rank
     if is_news:
         _take_over(attempt, seen, now=now)
-    is_capture = _took_money(seen) and attempt.captured == 0
+    is_capture = took_money(seen) and attempt.captured == 0
     if is_capture:
         attempt.amount = attempt.captured = seen.amount
         attempt.currency, attempt.captured_at = seen.currency, now
@@ -110,7 +110,7 @@ def _take_over(attempt: Attempt, seen: ProviderPayment, *, now: datetime) -> Non
         attempt.amount, attempt.currency = seen.amount, seen.currency
 
 
-def _took_money(seen: ProviderPayment) -> bool:
+def took_money(seen: ProviderPayment) -> bool:
     """Captured, or captured and refunded since. Refunded alone only says that an authorisation has lapsed."""
     return seen.status == "captured" or (seen.status == "refunded" and seen.captured)
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from chassis.database import Database
 from chassis.jobs import Job, JobOutcome
 from payments import closing, observation, provider_calls, reconciliation, refunds
+from payments.adoption import Adoption
 from payments.collection import Collection
 from payments.daily_statement import Statements
 from payments.ledger import OpenLedger
@@ -50,12 +51,19 @@ class Work:
     """Joins each job's process with the ledger and the provider, and with the processes it hands its cases to."""
 
     def __init__(
-        self, settings: PaymentsSettings, ledger: OpenLedger, *, provider: Provider, collection: Collection
+        self,
+        settings: PaymentsSettings,
+        ledger: OpenLedger,
+        *,
+        provider: Provider,
+        collection: Collection,
+        adoption: Adoption,
     ) -> None:
         self._patience = settings.attempt_patience
         self._ledger = ledger
         self._provider = provider
         self._collection = collection
+        self._adopt = adoption.adopt
         self._ask = partial(observation.ask_provider, ledger, provider)
 
     async def pursue_refunds(self) -> JobOutcome:
@@ -94,7 +102,7 @@ class Work:
 
     async def sweep(self) -> JobOutcome:
         """What webhooks and polls left out."""
-        return await reconciliation.sweep(self._ledger, self._provider)
+        return await reconciliation.sweep(self._ledger, self._provider, adopt=self._adopt)
 
     async def sweep_refunds(self) -> JobOutcome:
         """Refunds made in the provider's dashboard that nobody told us of."""

@@ -42,6 +42,10 @@ class PaymentBook(Protocol):
         """There is something to pay, unless that is known: also a tombstone stays."""
         ...
 
+    async def note_ownerless(self, order_id: UUID, *, amount: int, currency: str) -> None:
+        """Money was taken for an order that nobody knows any more: a closed payment, unless the order's is known."""
+        ...
+
     async def take_lease(self, order_id: UUID, *, user_id: UUID, seconds: float) -> Lease | None:
         """None while somebody else has it, or when there is nothing that this user may still open."""
         ...
@@ -220,6 +224,10 @@ class Ledger(PaymentBook, AttemptBook, RefundBook, Protocol):
 
     async def clock(self) -> datetime:
         """The clock by which every deadline is set and judged."""
+        ...
+
+    async def last_success(self, job: str) -> datetime | None:
+        """When a job last did all that it had to, if it ever did."""
         ...
 
     async def record(self, event: Event, payment: Payment) -> None:

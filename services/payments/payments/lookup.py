@@ -12,6 +12,7 @@ from chassis.money import Money
 from payments.errors import PaymentNotFound
 from payments.models import Attempt, Payment, PaymentStatus, ProviderOrder, Refund, RefundStatus
 from payments.opening import Lease
+from payments.payment_rows import NO_CURRENCY
 from payments.schemas import AttemptAnswer, CheckoutAnswer, PaymentAnswer, RefundAnswer
 from payments.settings import PaymentsSettings
 
@@ -27,7 +28,7 @@ _PUBLIC = {
 async def find_payment(session: AsyncSession, payment_id: UUID, *, user_id: UUID | None) -> Payment:
     """A payment of this user, or anybody's for staff (None). Raises PaymentNotFound."""
     payment = await session.get(Payment, payment_id)
-    if payment is None or payment.user_id is None or user_id not in (None, payment.user_id):
+    if payment is None or not _may_see(payment, user_id):
         raise PaymentNotFound("There is no such payment among yours.")
     return payment
 
@@ -35,9 +36,16 @@ async def find_payment(session: AsyncSession, payment_id: UUID, *, user_id: UUID
 async def payment_of_order(session: AsyncSession, order_id: UUID, *, user_id: UUID | None) -> Payment | None:
     """The payment of an order, if this user may see it."""
     payment = await session.scalar(select(Payment).where(Payment.order_id == order_id))
-    if payment is None or payment.user_id is None or user_id not in (None, payment.user_id):
+    if payment is None or not _may_see(payment, user_id):
         return None
     return payment
+
+
+def _may_see(payment: Payment, user_id: UUID | None) -> bool:
+    """A tombstone is nobody's; staff (None) see all else, also what was taken for an order that is lost."""
+    if user_id is None:
+        return payment.currency != NO_CURRENCY
+    return payment.user_id == user_id
 
 
 async def describe(session: AsyncSession, payment: Payment, settings: PaymentsSettings) -> PaymentAnswer:

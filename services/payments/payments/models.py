@@ -113,7 +113,7 @@ class Payment(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     order_id: Mapped[UUID] = mapped_column(unique=True)
     user_id: Mapped[UUID | None]
-    """None only in a tombstone: the order closed before payments heard of it."""
+    """None in a tombstone, whose order closed before payments heard of it, and where money came for a lost order."""
     status: Mapped[PaymentStatus]
     amount: Mapped[int]
     currency: Mapped[str]

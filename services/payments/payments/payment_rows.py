@@ -33,6 +33,13 @@ _TOMBSTONE = """
 INSERT INTO payments (id, order_id, status, amount, currency, receipt, version) VALUES ($1, $2, 'new', 0, $3, $4, 0)
 ON CONFLICT (order_id) DO NOTHING"""
 
+_NOTE_OWNERLESS = """
+WITH noted AS (
+    INSERT INTO payments (id, order_id, status, amount, currency, receipt, version)
+    VALUES ($1, $2, 'closed', $3, $4, $5, 0) ON CONFLICT (order_id) DO NOTHING RETURNING id
+)
+INSERT INTO payment_history (id, payment_id, status, cause) SELECT $6, id, 'closed', 'its order is lost' FROM noted"""
+
 _MOVE = """
 WITH moved AS (
     UPDATE payments SET status = $2::text, version = $3 WHERE id = $1 RETURNING id
@@ -95,6 +102,12 @@ class PaymentRows(Rows):
         await opening.note_placed(
             self.session, order_id, user_id=user_id, amount=amount, currency=currency, pay_by=pay_by
         )
+
+    async def note_ownerless(self, order_id: UUID, *, amount: int, currency: str) -> None:
+        """One statement."""
+        payment_id = new_id()
+        values = (payment_id, order_id, amount, currency, Payment.receipt_for(payment_id), new_id())
+        await (await self.connection()).execute(_NOTE_OWNERLESS, *values)
 
     async def take_lease(self, order_id: UUID, *, user_id: UUID, seconds: float) -> Lease | None:
         """One statement."""

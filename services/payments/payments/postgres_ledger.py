@@ -16,6 +16,8 @@ from payments.models import Payment
 from payments.payment_rows import PaymentRows
 from payments.refund_rows import RefundRows
 
+_LAST_SUCCESS = "SELECT succeeded_at FROM job_runs WHERE job = $1"
+
 
 class PostgresLedger(PaymentRows, AttemptRows, RefundRows):
     """Implements `Ledger` in a session's transaction."""
@@ -24,6 +26,11 @@ class PostgresLedger(PaymentRows, AttemptRows, RefundRows):
         """The database's clock at this moment, not at the transaction's start."""
         now: datetime = await (await self.connection()).fetchval("SELECT clock_timestamp()")
         return now
+
+    async def last_success(self, job: str) -> datetime | None:
+        """By its key."""
+        found: datetime | None = await (await self.connection()).fetchval(_LAST_SUCCESS, job)
+        return found
 
     async def record(self, event: Event, payment: Payment) -> None:
         """A row of the outbox."""

@@ -84,6 +84,10 @@ class Provider(Protocol):
         """The ids of the orders with this receipt."""
         ...
 
+    async def notes_of(self, order_id: str) -> dict[str, str]:
+        """The notes with which an order was made."""
+        ...
+
     async def payments_of(self, order_id: str) -> list[ProviderPayment]:
         """Every attempt at an order."""
         ...

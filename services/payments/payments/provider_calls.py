@@ -90,6 +90,10 @@ class RecordedProvider:
         """About our receipt."""
         return await self._noted("orders_of", receipt, self._provider.orders_of(receipt))
 
+    async def notes_of(self, order_id: str) -> dict[str, str]:
+        """About the provider's order."""
+        return await self._noted("notes_of", order_id, self._provider.notes_of(order_id))
+
     async def payments_of(self, order_id: str) -> list[ProviderPayment]:
         """About the provider's order."""
         return await self._noted("payments_of", order_id, self._provider.payments_of(order_id))

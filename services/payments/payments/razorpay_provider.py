@@ -83,6 +83,13 @@ class RazorpayProvider:
         answer = await self._call(lambda client, options: client.order.all(query, **options))
         return [checked_id(item.get("id"), kind="order") for item in _items(answer) if item.get("receipt") == receipt]
 
+    async def notes_of(self, order_id: str) -> dict[str, str]:
+        """Without any they come as a list."""
+        known = checked_id(order_id, kind="order")
+        answer = await self._call(lambda client, options: client.order.fetch(known, **options))
+        notes = answer.get("notes")
+        return {name: str(note) for name, note in notes.items()} if isinstance(notes, dict) else {}
+
     async def payments_of(self, order_id: str) -> list[ProviderPayment]:
         """Every attempt at an order."""
         known = checked_id(order_id, kind="order")

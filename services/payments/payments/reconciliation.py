@@ -13,10 +13,11 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
+from chassis.clients import UpstreamUnavailable
 from chassis.database import Database, db_now
 from chassis.jobs import JobOutcome
 from chassis.telemetry import get_logger
-from payments.attempts import apply_observation, rank_of
+from payments.attempts import apply_observation, rank_of, took_money
 from payments.balances import MINIMUM, return_the_rest
 from payments.ledger import Due, Ledger, OpenLedger
 from payments.models import Attempt, Observation, PaymentStatus, Rank, RefundStatus, WebhookEvent
@@ -30,11 +31,14 @@ CLOSING_AGAIN_IN = timedelta(seconds=15)
 OPEN_AGAIN_IN = timedelta(minutes=3)
 CAPTURE_EXPECTED_WITHIN = timedelta(minutes=2)
 SWEPT = timedelta(hours=48)
+REST = timedelta(hours=2)
+"""Between two sweeps, as a rule much less."""
 SILENCE = timedelta(minutes=30)
 
 Ask = Callable[[UUID], Awaitable[None]]
 LookUp = Callable[[UUID, str], Awaitable[bool]]
 Close = Callable[[UUID], Awaitable[bool]]
+Adopt = Callable[[ProviderPayment], Awaitable[bool]]
 ApplyRefund = Callable[[Ledger, ProviderRefund], Awaitable[None]]
 T = TypeVar("T")
 
@@ -132,30 +136,51 @@ async def return_what_is_left(
     return JobOutcome(found=cases, repaired=cases - failed, unresolved=failed)
 
 
-async def sweep(open_ledger: OpenLedger, provider: Provider) -> JobOutcome:
-    """Everything that the provider knows of the last 48 hours: finds what webhooks and polls left out."""
-    async with open_ledger() as ledger:
-        since = int((await ledger.clock() - SWEPT).timestamp())
-    found = repaired = 0
+async def sweep(open_ledger: OpenLedger, provider: Provider, *, adopt: Adopt) -> JobOutcome:
+    """Everything that the provider knows of the last 48 hours: finds what webhooks and polls left out.
+
+    What was paid at an order that our books have lost is taken in by `adopt`.
+    """
+    since, is_longer = await _since(open_ledger, "sweep")
+    found = repaired = failed = 0
     try:
         async for seen in _pages(partial(provider.payments_since, since)):
             found += len(seen)
             async with open_ledger() as ledger:
-                news = await _news_among(ledger, seen)
+                news, unknown = await _news_among(ledger, seen)
             for payment in news:
                 async with open_ledger() as ledger:
                     await apply_observation(ledger, payment, source="poll")
             repaired += len(news)
+            for payment in unknown:
+                try:
+                    repaired += await adopt(payment)
+                except (ProviderError, UpstreamUnavailable) as error:
+                    failed += 1
+                    _in_vain("unknown order", payment.order_id, error)
     except ProviderError as error:
+        if is_longer:
+            raise
         _in_vain("sweep", since, error)
-        return JobOutcome(found=found, repaired=repaired, unresolved=1)
-    return JobOutcome(found=found, repaired=repaired)
+        failed += 1
+    return JobOutcome(found=found, repaired=repaired, unresolved=failed)
+
+
+async def _since(open_ledger: OpenLedger, job: str) -> tuple[int, bool]:
+    """Where a sweep begins, as a Unix time, and whether that is longer ago than usual.
+
+    As far before its last success as it usually looks back: books that rested for a week, or come from a backup of
+    last week, miss that week. A sweep that is cut short must not succeed then, or the next would begin too late.
+    """
+    async with open_ledger() as ledger:
+        now, last = await ledger.clock(), await ledger.last_success(job)
+    begin = min(now, last or now) - SWEPT
+    return int(begin.timestamp()), now - begin > SWEPT + REST
 
 
 async def sweep_refunds(open_ledger: OpenLedger, provider: Provider, *, apply: ApplyRefund) -> JobOutcome:
     """Every refund of the last 48 hours, however old its payment: finds those of the dashboard nobody told us of."""
-    async with open_ledger() as ledger:
-        since = int((await ledger.clock() - SWEPT).timestamp())
+    since, is_longer = await _since(open_ledger, "refund-sweep")
     found = repaired = 0
     try:
         async for seen in _pages(partial(provider.refunds_since, since)):
@@ -166,6 +191,8 @@ async def sweep_refunds(open_ledger: OpenLedger, provider: Provider, *, apply: A
                         await apply(ledger, refund)
                         repaired += 1
     except ProviderError as error:
+        if is_longer:
+            raise
         _in_vain("refund sweep", since, error)
         return JobOutcome(found=found, repaired=repaired, unresolved=1)
     return JobOutcome(found=found, repaired=repaired)
@@ -189,8 +216,10 @@ async def _pages(ask: Callable[..., Awaitable[list[T]]]) -> AsyncIterator[list[T
             return
 
 
-async def _news_among(ledger: Ledger, seen: Sequence[ProviderPayment]) -> list[ProviderPayment]:
-    """Those at our orders that say more than we know."""
+async def _news_among(
+    ledger: Ledger, seen: Sequence[ProviderPayment]
+) -> tuple[list[ProviderPayment], list[ProviderPayment]]:
+    """Those at our orders that say more than we know, and those that took money at orders we do not know."""
     orders, attempts = await ledger.known_among(
         provider_order_ids={payment.order_id for payment in seen},
         provider_payment_ids=[payment.id for payment in seen],
@@ -200,7 +229,10 @@ async def _news_among(ledger: Ledger, seen: Sequence[ProviderPayment]) -> list[P
         rank, refunded = attempts.get(payment.id, (-1, 0))
         return rank_of(payment) > rank or payment.amount_refunded > refunded
 
-    return [payment for payment in seen if payment.order_id in orders and is_news(payment)]
+    return (
+        [payment for payment in seen if payment.order_id in orders and is_news(payment)],
+        [payment for payment in seen if payment.order_id not in orders and took_money(payment)],
+    )
 
 
 async def notice_silent_webhook(database: Database) -> JobOutcome:

@@ -1,0 +1,173 @@
+"""A database was lost, and its backup is older than what was paid since: the provider still knows all of it."""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from starlette.requests import Request
+
+from chassis.jobs import JobOutcome
+from chassis.service import client_for
+from payments.postgres_ledger import ledger_of
+from payments.provider import ProviderPayment, ProviderUnreachable
+from payments.reconcile_command import reconcile, report
+from payments.reconciliation import sweep
+
+if TYPE_CHECKING:
+    from tests.conftest import PlacedOrder, Till
+
+LOSE = """
+TRUNCATE payments, payment_history, provider_orders, attempts, observations, refunds, refund_history, webhook_events,
+    inbox, outbox, daily_statements"""
+
+
+async def lose(till: "Till") -> None:
+    """Our books are empty, as those of a backup from before all this."""
+    await till.harness.execute(LOSE)
+
+
+def tell(till: "Till", *known: "PlacedOrder", lost: tuple["PlacedOrder", ...] = ()) -> None:
+    """What orders answers about these orders; it knows nothing of any other test's."""
+    for order in known:
+        till.orders.routes["GET", f"/internal/orders/{order.order_id}"] = (200, order.document)
+    for order in lost:
+        till.orders.routes["GET", f"/internal/orders/{order.order_id}"] = (404, {"code": "order_not_found"})
+
+
+async def test_what_was_paid_after_the_backup_pays_its_order(till: "Till") -> None:
+    order = await till.placed()
+    await till.pay(order)
+    await lose(till)
+    tell(till, order)
+    await till.harness.run_job("sweep")
+    payment = await till.payment(order)
+    assert (payment["status"], payment["captured"]["amount"]) == ("captured", order.total)
+    assert await till.event_types(order) == ["payment.captured.v1"]
+    assert await till.path(order) == ["new", "creating", "settled"]
+    assert (await till.harness.run_job("sweep")).repaired == 0
+
+
+async def test_reports_go_on_from_the_last_one_that_orders_has_seen(till: "Till") -> None:
+    """Orders, whose books are newer, would take a lower number for old news, and never show a refund."""
+    order = await till.placed()
+    await till.pay(order)
+    await lose(till)
+    till.orders.routes["GET", f"/internal/orders/{order.order_id}"] = (200, {**order.document, "payment_version": 7})
+    await till.harness.run_job("sweep")
+    (event,) = [event for event in await till.harness.events() if event.data["order_id"] == str(order.order_id)]
+    assert event.data["payment_version"] == 8
+
+
+async def test_the_event_of_the_order_may_come_first(till: "Till") -> None:
+    """Everything is published again after a restore; the order has a new payment by the time the old one is found."""
+    order = await till.placed()
+    await till.pay(order)
+    await lose(till)
+    tell(till, order)
+    await till.deliver("order.placed.v1", order, **order.event)
+    await till.harness.run_job("sweep")
+    assert (await till.payment(order))["status"] == "captured"
+    assert await till.event_types(order) == ["payment.captured.v1"]
+
+
+async def test_money_for_a_lost_order_is_shown_and_given_back_by_staff_alone(till: "Till") -> None:
+    order = await till.placed()
+    paid = (await till.pay(order))["razorpay_payment_id"]
+    await lose(till)
+    tell(till, lost=(order,))
+    till.orders.routes["POST", "/internal/order-totals"] = (200, {"items": [], "next_cursor": None})
+    till.orders.routes["GET", "/internal/order-totals"] = (200, {"items": [], "next_cursor": None})
+    outcome, told = await reconciled(till)
+    assert outcome.repaired == 1
+    (line,) = [line for line in told.splitlines() if paid in line]
+    assert f"order {order.order_id} is not known to orders" in line
+    assert f"captured {order.total}, refunded 0, worth 0 INR" in line
+    assert await till.refunds() == []
+    (payment,) = (await till.staff("GET", f"/payments?order_id={order.order_id}")).json()["items"]
+    assert (payment["status"], payment["captured"]) == ("captured", {"amount": order.total, "currency": "INR"})
+    assert (await till.send("GET", f"/payments?order_id={order.order_id}", order)).json()["items"] == []
+    assert (await till.staff_refund(payment["id"])).status_code == 202
+    await till.pursue_refunds()
+    assert [refund["amount"] for refund in await till.returned(paid)] == [order.total]
+    _, told = await reconciled(till)
+    assert paid not in told
+
+
+async def reconciled(till: "Till") -> tuple[JobOutcome, str]:
+    """What the command does, and what it prints."""
+    state = till.harness.service.fastapi.state
+    orders = client_for(state.settings, {"orders": till.orders.upstream()}, "orders")
+    outcome, statements = await reconcile(till.harness.service.database, state.provider, orders)
+    return outcome, report(outcome, statements)
+
+
+async def test_without_a_word_of_orders_nothing_is_decided(till: "Till") -> None:
+    order = await till.placed()
+    await till.pay(order)
+    await lose(till)
+    answers: list[Any] = [(503, {"code": "unavailable"}), (404, {"code": "route_not_found"})]
+
+    def answer(_request: Request, _body: Any) -> Any:
+        return answers[0]
+
+    till.orders.routes["GET", f"/internal/orders/{order.order_id}"] = answer
+    for _ in range(len(answers)):
+        assert (await till.harness.run_job("sweep")).unresolved
+        assert await till.path(order) == []
+        answers.pop(0)
+        answers.append((200, order.document))
+    await till.harness.run_job("sweep")
+    assert await till.path(order) == ["new", "creating", "settled"]
+
+
+async def test_orders_of_others_at_the_same_provider_are_left_alone(till: "Till") -> None:
+    stranger = await till.ask(till.simulator.call, "POST", "/v1/orders", {"amount": 5_000, "currency": "INR"})
+    await till.ask(till.simulator.pay, stranger["id"])
+    await till.harness.run_job("sweep")
+    asked = await asked_about(till, stranger["id"])
+    await till.harness.run_job("sweep")
+    assert (asked, await asked_about(till, stranger["id"])) == (1, 1)
+    assert await till.rows("SELECT 1 FROM provider_orders WHERE provider_order_id = $1", stranger["id"]) == []
+
+
+async def asked_about(till: "Till", provider_order_id: str) -> int:
+    """How often the provider was asked what it was made for."""
+    await till.recorded()
+    rows = await till.rows("SELECT 1 FROM provider_calls WHERE call = 'notes_of' AND about = $1", provider_order_id)
+    return len(rows)
+
+
+class Recent:
+    """A provider of whom only the beginning of a sweep is remembered."""
+
+    def __init__(self, *, is_away: bool = False) -> None:
+        self.since: list[int] = []
+        self.is_away = is_away
+
+    async def payments_since(self, since: int, *, skip: int) -> list[ProviderPayment]:
+        """Nothing, from then on."""
+        assert skip == 0
+        self.since.append(since)
+        if self.is_away:
+            raise ProviderUnreachable("told to be away")
+        return []
+
+
+async def test_a_backup_of_last_week_is_swept_from_last_week_on(till: "Till") -> None:
+    ledger = ledger_of(till.harness.service.database)
+    await till.harness.run_job("sweep")
+    now = (await till.rows("SELECT extract(epoch FROM clock_timestamp())::bigint AS now"))[0]["now"]
+    provider: Any = Recent()
+    await sweep(ledger, provider, adopt=refuse)
+    await till.harness.execute("UPDATE job_runs SET succeeded_at = succeeded_at - interval '7 days'")
+    await sweep(ledger, provider, adopt=refuse)
+    usual, longer = (now - since for since in provider.since)
+    assert abs(usual - 2 * 86_400) < 60
+    assert abs(longer - 9 * 86_400) < 60
+    away: Any = Recent(is_away=True)
+    with pytest.raises(ProviderUnreachable):  # as a failed run it does not count as a success
+        await sweep(ledger, away, adopt=refuse)
+
+
+async def refuse(_payment: ProviderPayment) -> bool:
+    """Nothing is taken in."""
+    return False
