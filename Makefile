@@ -1,7 +1,7 @@
 # Every path is relative, so that the checkout may live in a folder with spaces in its name.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run reset seed stack stack-status stack-restart events test test-faults check-invariants lint format lock contracts images test-rolling test-compose test-races test-stories test-simulation bench
+.PHONY: help run reset seed stack stack-status stack-restart events test test-faults check-invariants lint format lock contracts images test-rolling test-restore test-compose test-races test-stories test-simulation bench
 
 PYTHON ?= python3
 export PYTHON
@@ -108,6 +108,10 @@ images:  ## Build the image of every service, the gateway and the simulator
 test-rolling:  ## Replace every process of a busy shop, twice, the second time by a newer release (about 6 minutes)
 	@requirements/install.sh dev
 	@$(python) -m tests.rolling
+
+test-restore:  ## Lose the databases and the broker of a busy shop, and restore it from backups, twice (about 3 minutes)
+	@requirements/install.sh dev
+	@$(python) -m tests.restore
 
 test-compose:  ## Prove the journeys against the demo in containers (needs a Docker engine)
 	@requirements/install.sh dev
