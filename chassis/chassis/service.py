@@ -26,6 +26,7 @@ from chassis.event_alarms import EVENT_ALARMS
 from chassis.events import Bus, Consuming, Event, Subscription
 from chassis.idempotency import forget_old
 from chassis.inbox import INBOX_CLEANUP, Inbox, parked_alarm
+from chassis.inprocess import InProcessBus
 from chassis.jobs import Job, JobOutcome, JobRunner
 from chassis.locks import LockConnection
 from chassis.migrations import is_migrated
@@ -102,10 +103,9 @@ class Service:
         )
         self.inbox = Inbox(self.database, self.subscriptions, consumer=self.name, metrics=self.metrics)
         self.locks = LockConnection(self.database.url, name=self.name)
-        # A process that does everything wakes its relay itself; polling is for rows of other processes.
-        poll = 2.0 if settings.role is Role.ALL else 0.2
-        types = [event.type for event in events]
-        self.relay = Relay(self.locks, bus, poll=poll, metrics=self.metrics, types=types)
+        # A process alone with its bus wakes its relay itself; looking often is for rows of other processes.
+        poll = 2.0 if isinstance(bus, InProcessBus) else 0.2
+        self.relay = Relay(self.locks, bus, poll=poll, metrics=self.metrics, types=[event.type for event in events])
         alarms = (parked_alarm(bus, self.name),) if self.subscriptions else ()
         self.jobs = JobRunner(self.database, (*jobs, *alarms, *HOUSEKEEPING), locks=self.locks, metrics=self.metrics)
         self._consuming: Consuming | None = None

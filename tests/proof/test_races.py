@@ -10,8 +10,10 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import cycle
 
 import pytest
 
@@ -26,7 +28,11 @@ BATCH = 12
 
 PIECES = 2
 
+ON_HAND = PIECES * ROUNDS
+
 Side = Callable[[], Awaitable[object]]
+Way = Callable[[list[Purchase], random.Random], Awaitable[None]]
+"""How the two sides of each purchase of a batch meet."""
 
 
 async def at_the_same_moment(slower: Side, *others: Side, dice: random.Random, within: float) -> None:
@@ -39,13 +45,34 @@ async def at_the_same_moment(slower: Side, *others: Side, dice: random.Random, w
     await together((slower(), *(after_a_breath(side) for side in others)))
 
 
-async def rounds(shop: HandCarriedShop, variant: str, count: int) -> list[Purchase]:
-    return await asyncio.gather(*(Purchase.begun(shop, variant, pieces=PIECES) for _ in range(count)))
+@dataclass
+class Raced:
+    """Races that are over, all of them for pieces of one variant."""
+
+    shop: HandCarriedShop
+    variant: str
+    provider_had: tuple[int, int]
+    purchases: list[Purchase] = field(default_factory=list)
+
+    async def earned(self) -> tuple[int, int]:
+        """What the provider now keeps for the shop and what it gave back, to the paisa."""
+        kept, given_back = await provider_has(self.shop)
+        return kept - self.provider_had[0], given_back - self.provider_had[1]
 
 
-def batches(count: int) -> Iterable[int]:
-    """How many rounds each batch has."""
-    return [BATCH] * (count // BATCH) + ([count % BATCH] if count % BATCH else [])
+async def race(shop: HandCarriedShop, ways: Sequence[Way], *, seed: int) -> Raced:
+    """ROUNDS races in batches, each batch in the next of the ways, until everything has come to rest."""
+    dice = random.Random(seed)
+    variant = await shop.new_variant(stock=ON_HAND, price=PRICE)
+    await shop.carry()
+    raced = Raced(shop, variant, await provider_has(shop))
+    for way, begun in zip(cycle(ways), range(0, ROUNDS, BATCH)):
+        count = min(BATCH, ROUNDS - begun)
+        these = await asyncio.gather(*(Purchase.begun(shop, variant, pieces=PIECES) for _ in range(count)))
+        await way(these, dice)
+        await shop.settle(dice=dice)
+        raced.purchases += these
+    return raced
 
 
 async def cancel_meets_capture_at_orders(these: list[Purchase], dice: random.Random) -> None:
@@ -84,30 +111,19 @@ CANCEL = (cancel_meets_capture_at_orders, cancel_meets_capture_at_payments, canc
 
 async def test_capture_racing_cancel(carried: HandCarriedShop) -> None:
     """Whoever wins: cancelled once, the money back once and whole, every piece on the shelf."""
-    dice = random.Random(20_261)
-    on_hand = PIECES * ROUNDS
-    variant = await carried.new_variant(stock=on_hand, price=PRICE)
-    await carried.carry()
-    before = await provider_has(carried)
-    raced: list[Purchase] = []
-    for number, count in enumerate(batches(ROUNDS)):
-        these = await rounds(carried, variant, count)
-        await CANCEL[number % len(CANCEL)](these, dice)
-        await carried.settle(dice=dice)
-        raced += these
+    raced = await race(carried, CANCEL, seed=20_261)
 
     winners: Counter[str] = Counter()
-    for one in raced:
+    for one in raced.purchases:
         moves = await carried.moves(one.order)
         winners[" ".join(moves)] += 1
         events = await carried.rows("orders", ENDINGS, one.order)
         assert [row["type"] for row in events] == ["order.cancelled.v1", "refund.requested.v1"], moves
         assert (await one.stands())[1] == "refunded"
     assert set(winners) <= {"T1 T3 T8", "T1 T4 T6", "T1 T4 T7 T11"}, winners
-    assert len(raced) < 60 or {"T1 T3 T8", "T1 T4 T6"} <= set(winners), f"only one side ever won: {winners}"
-    kept, given_back = await provider_has(carried)
-    assert (kept - before[0], given_back - before[1]) == (0, PRICE * PIECES * len(raced))
-    assert await carried.stock(variant) == {"on_hand": on_hand, "reserved": 0, "available": on_hand}
+    assert ROUNDS < 60 or {"T1 T3 T8", "T1 T4 T6"} <= set(winners), f"only one side ever won: {winners}"
+    assert await raced.earned() == (0, PRICE * PIECES * ROUNDS)
+    assert await carried.stock(raced.variant) == {"on_hand": ON_HAND, "reserved": 0, "available": ON_HAND}
 
 
 async def deadline_meets_capture_at_orders(these: list[Purchase], dice: random.Random) -> None:
@@ -161,30 +177,19 @@ EXPIRY = (
 
 async def test_capture_racing_expiry(carried: HandCarriedShop) -> None:
     """Paid with the stock sold and the money kept, or expired with the stock free and the money back."""
-    dice = random.Random(20_262)
-    on_hand = PIECES * ROUNDS
-    variant = await carried.new_variant(stock=on_hand, price=PRICE)
-    await carried.carry()
-    before = await provider_has(carried)
-    raced: list[Purchase] = []
-    for number, count in enumerate(batches(ROUNDS)):
-        these = await rounds(carried, variant, count)
-        await EXPIRY[number % len(EXPIRY)](these, dice)
-        await carried.settle(dice=dice)
-        raced += these
+    raced = await race(carried, EXPIRY, seed=20_262)
 
     winners: Counter[tuple[str, str]] = Counter()
-    for one in raced:
+    for one in raced.purchases:
         winners[await one.stands()] += 1
         endings = [row["type"] for row in await carried.rows("orders", ENDINGS, one.order)]
         assert endings in (["order.paid.v1"], ["order.expired.v1", "refund.requested.v1"]), endings
     assert set(winners) <= {("paid", "paid"), ("expired", "refunded")}
-    assert len(raced) < 60 or len(winners) == 2, f"only one side ever won: {winners}"
+    assert ROUNDS < 60 or len(winners) == 2, f"only one side ever won: {winners}"
     sold, returned = winners["paid", "paid"], winners["expired", "refunded"]
-    kept, given_back = await provider_has(carried)
-    assert (kept - before[0], given_back - before[1]) == (PRICE * PIECES * sold, PRICE * PIECES * returned)
-    left = on_hand - PIECES * sold
-    assert await carried.stock(variant) == {"on_hand": left, "reserved": 0, "available": left}
+    assert await raced.earned() == (PRICE * PIECES * sold, PRICE * PIECES * returned)
+    left = ON_HAND - PIECES * sold
+    assert await carried.stock(raced.variant) == {"on_hand": left, "reserved": 0, "available": left}
 
 
 ENDINGS = """
