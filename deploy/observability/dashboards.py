@@ -237,7 +237,7 @@ GATEWAY = [
     [
         Panel("Public reads, by what the cache had", {
             "{{result}}": rate("haat_gateway_cache_requests_total", "result"),
-        }, unit="reqps", says="hit, joined and stale were answered at once; confirmed and miss asked the service."),
+        }, unit="reqps", says="confirmed and miss asked the service, spare would have; the others did not."),
         Panel("Kept answers", {"{{instance}}": "haat_gateway_cache_answers"}),
         Panel("Memory of kept answers", {"{{instance}}": "haat_gateway_cache_bytes"}, unit="bytes"),
     ],

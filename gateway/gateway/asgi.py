@@ -99,10 +99,10 @@ class AsgiShell:
         outcome = None
         try:
             outcome = await exchange.run()
-            if exchange.refusal is not None:
-                refusal = exchange.refusal
-                await _answer(refusal.head, refusal.body, send, keep=exchange.has_read_body)
-                exchange.status, exchange.size = refusal.head.status, len(refusal.body)
+            if exchange.own_answer is not None:
+                own = exchange.own_answer
+                await _answer(own.head, own.body, send, keep=exchange.has_read_body)
+                exchange.status, exchange.size = own.head.status, len(own.body)
         finally:
             span.tell(plan.method, plan.route.prefix, exchange.status)
             self._access_log.record(
@@ -111,7 +111,7 @@ class AsgiShell:
                 status=exchange.status,
                 size=exchange.size,
                 seconds=time.perf_counter() - started,
-                code=exchange.refusal.problem.code if exchange.refusal else "",
+                code=exchange.own_answer.problem.code if isinstance(exchange.own_answer, Refuse) else "",
                 outcome=outcome or Outcome.ABANDONED,
                 attempts=plan.attempt,
             )

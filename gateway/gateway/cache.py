@@ -33,6 +33,8 @@ class Stored:
     fresh_until: float
     usable_until: float
     """Until then it may be sent while it is being confirmed (RFC 5861 §3)."""
+    spare_until: float
+    """Until then it may be sent when the service fails (RFC 5861 §4)."""
 
     @property
     def size(self) -> int:

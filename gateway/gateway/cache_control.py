@@ -18,6 +18,8 @@ class Lifetime(NamedTuple):
     fresh: float
     usable: float
     """How long it may be sent while it is confirmed; not less than `fresh`."""
+    spare: float
+    """How long it may be sent when its service fails; not less than `usable`."""
 
 
 def lifetime_of(headers: Headers) -> Lifetime | None:
@@ -37,7 +39,8 @@ def lifetime_of(headers: Headers) -> Lifetime | None:
     fresh = _seconds(directives.get(b"s-maxage", directives.get(b"max-age", b"")))
     if not fresh:
         return None
-    return Lifetime(fresh, fresh + _seconds(directives.get(b"stale-while-revalidate", b"")))
+    usable = fresh + _seconds(directives.get(b"stale-while-revalidate", b""))
+    return Lifetime(fresh, usable, max(usable, fresh + _seconds(directives.get(b"stale-if-error", b""))))
 
 
 def wants_fresh(said: bytes | None) -> bool:

@@ -4,6 +4,7 @@ find         the answer, if there is a fresh one
 on_miss      Serve an older one while it is confirmed | Join whoever asks the same | Forward
 on_joined    the same again, once that one has its answer
 on_response  whether the answer will be kept, and so has to be read whole
+on_failure   an older answer in place of none
 on_answer    keep it, and make of it what this client gets
 on_over      nobody waits any longer, however it ended
 
@@ -134,9 +135,23 @@ class CachedReads:
             confirmed_at=now,
             fresh_until=now + keep.lifetime.fresh,
             usable_until=now + keep.lifetime.usable,
+            spare_until=now + keep.lifetime.spare,
         )
         is_kept = self.cache.keep(read.fill, stored)
         return _served(stored, read, plan.context, f"fwd={how}{'; stored' if is_kept else ''}", now)
+
+    def on_failure(self, plan: Plan, now: float) -> Serve | None:
+        """What is kept, when the service has no answer and its last one allows that."""
+        read = plan.read
+        if read is None or read.wants_fresh:
+            return None
+        # Looked for anew: what was at hand when the request came may have ended since.
+        stored = self.cache.find(read.key)
+        if stored is None or now >= stored.spare_until:
+            return None
+        plan.context.cache = "spare"
+        how = f"hit; ttl={stored.fresh_until - now:.0f}; detail=stale-if-error"
+        return _served(stored, read, plan.context, how, now)
 
     def on_over(self, plan: Plan) -> None:
         """The exchange has ended, with or without an answer."""

@@ -17,7 +17,7 @@ from chassis.clients import (
 )
 from gateway.headers import Headers
 from gateway.policy import Policy
-from gateway.steps import Failure, Keep, Outcome, Plan, Refuse, Retry
+from gateway.steps import Failure, Keep, Outcome, Plan, Refuse, Retry, Serve
 
 COLLECTED = 256 * 1024
 """Bodies up to this are complete before a service hears of the request: a slow client holds no place there."""
@@ -121,7 +121,8 @@ class Exchange:
         self._incoming = Incoming(receive, plan)
         self.status = 0
         self.size = 0
-        self.refusal: Refuse | None = None
+        self.own_answer: Refuse | Serve | None = None
+        """What is to be sent in place of the service's answer."""
 
     @property
     def has_read_body(self) -> bool:
@@ -129,7 +130,7 @@ class Exchange:
         return self._incoming.is_complete
 
     async def run(self) -> Outcome:
-        """How it ended. A refusal that is still to be sent stands in `refusal`."""
+        """How it ended. An answer of our own that is still to be sent stands in `own_answer`."""
         departure = Departure(self._incoming)
         try:
             async with asyncio.timeout(self._plan.route.deadline):
@@ -153,14 +154,14 @@ class Exchange:
         if self.status:
             return Outcome.CUT_SHORT
         step = self._policy.on_failure(self._plan, failure, time.monotonic())
-        self.refusal = step if isinstance(step, Refuse) else None
+        self.own_answer = None if isinstance(step, Retry) else step
         return Outcome.FAILED
 
     async def _attempts(self) -> Outcome:
         body = await self._body()
         while True:
-            self.refusal = self._policy.on_send(self._plan, time.monotonic())
-            if self.refusal is not None:
+            self.own_answer = self._policy.on_send(self._plan, time.monotonic())
+            if self.own_answer is not None:
                 return Outcome.FAILED
             try:
                 return await self._attempt(body)
@@ -173,7 +174,7 @@ class Exchange:
             finally:
                 self._policy.on_done(self._plan)
             if not isinstance(step, Retry):
-                self.refusal = step
+                self.own_answer = step
                 return Outcome.FAILED
 
     def _cause(self, error: UpstreamFailure) -> Failure:
@@ -211,8 +212,12 @@ class Exchange:
 
     async def _answer(self, response: UpstreamResponse) -> None:
         head = self._policy.on_response(self._plan, response.status, response.headers, time.monotonic())
+        if isinstance(head, Serve):
+            await self._serve(head)
+            return
         if isinstance(head, Keep):
-            await self._keep(head, response)
+            body = await response.read()
+            await self._serve(self._policy.on_answer(self._plan, head, body, time.monotonic()))
             return
         headers = head.headers
         if not self._incoming.is_complete:
@@ -230,10 +235,8 @@ class Exchange:
                     return
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _keep(self, keep: Keep, response: UpstreamResponse) -> None:
-        """Whole first and sent second, so that a client who reads slowly keeps nobody waiting."""
-        body = await response.read()
-        served = self._policy.on_answer(self._plan, keep, body, time.monotonic())
+    async def _serve(self, served: Serve) -> None:
+        """Whole, so that a client who reads slowly keeps nobody waiting who asked the same."""
         self.status, self.size = served.head.status, len(served.body)
         await self._send({"type": "http.response.start", "status": self.status, "headers": served.head.headers})
         await self._send({"type": "http.response.body", "body": served.body, "more_body": False})

@@ -3,7 +3,7 @@
 on_request   Refuse | Serve | Wait for something | Join another request | Forward a plan
 on_send      the moment a plan would leave: the service may be failing or full
 on_response  what of the service's answer the client gets to see, or that it is to be kept first
-on_failure   Retry | Refuse
+on_failure   Retry | Refuse | Serve
 on_done      frees the place in the service's bulkhead
 
 What is answered without any service, and what joins whom, is told in cached_reads.py.
@@ -197,25 +197,27 @@ class Policy:
         if not standing.is_allowed:
             raise TooManyRequests(f"Wait {standing.retry_after} s, then repeat.", retry_after=standing.retry_after)
 
-    def on_send(self, plan: Plan, now: float) -> Refuse | None:
+    def on_send(self, plan: Plan, now: float) -> Refuse | Serve | None:
         """Take a place at the service, unless it is failing or full."""
         guard = self.guards.get(plan.route.service)
         if guard is None:
             return None
         if guard.is_open(now):
-            seconds = guard.seconds_left(now)
-            return self._refuse(plan.context, _unavailable(plan, retry_after=seconds), plan.target)
+            return self._without_service(plan, _unavailable(plan, retry_after=guard.seconds_left(now)), now)
         if guard.is_full():
             busy = errors.Overloaded(f"The {plan.route.service} service is busy; repeat in a moment.")
-            return self._refuse(plan.context, busy, plan.target)
+            return self._without_service(plan, busy, now)
         guard.enter(now)
         return None
 
-    def on_response(self, plan: Plan, status: int, headers: Headers, now: float) -> AnswerHead | Keep:
-        """The head that the client gets, unless the whole answer is to be kept before."""
+    def on_response(self, plan: Plan, status: int, headers: Headers, now: float) -> AnswerHead | Keep | Serve:
+        """The head that the client gets, unless the whole answer is to be kept before, or another is better."""
         guard = self.guards.get(plan.route.service)
         if guard is not None:
             guard.succeeded()
+        spare = self.reads.on_failure(plan, now) if status >= 500 else None
+        if spare is not None:
+            return spare
         keep = self.reads.on_response(plan, status, headers, now)
         if keep is not None:
             return keep
@@ -226,8 +228,8 @@ class Policy:
         """What the client gets of an answer that is kept."""
         return self.reads.on_answer(plan, keep, _visible(plan, keep.headers), body, now)
 
-    def on_failure(self, plan: Plan, failure: Failure, now: float) -> Retry | Refuse:
-        """Once more, or a problem that says whether repeating is safe."""
+    def on_failure(self, plan: Plan, failure: Failure, now: float) -> Retry | Refuse | Serve:
+        """Once more, an answer of before, or a problem that says whether repeating is safe."""
         guard = self.guards.get(plan.route.service)
         if failure is Failure.BODY_TOO_LARGE:
             return self._refuse(plan.context, too_large(plan.route), plan.target)
@@ -239,7 +241,10 @@ class Policy:
             if self._may_retry(plan, failure, guard):
                 plan.attempt += 1
                 return Retry()
-        return self._refuse(plan.context, _problem_of(plan, failure), plan.target)
+        return self._without_service(plan, _problem_of(plan, failure), now)
+
+    def _without_service(self, plan: Plan, problem: Problem, now: float) -> Refuse | Serve:
+        return self.reads.on_failure(plan, now) or self._refuse(plan.context, problem, plan.target)
 
     def _may_retry(self, plan: Plan, failure: Failure, guard: Guard) -> bool:
         return plan.attempt == 1 and plan.method in SAFE and failure in RETRIED and guard.may_retry()

@@ -33,7 +33,7 @@ class Context:
     headers: Headers = field(default_factory=list)
     """Headers that every answer to this request carries."""
     cache: str = ""
-    """What the cache had for it, if it was asked: hit, joined, stale, confirmed or miss."""
+    """What the cache had for it, if it was asked: hit, joined, stale, confirmed, spare or miss."""
 
 
 @dataclass(slots=True)

@@ -40,6 +40,10 @@ class Catalogue:
         await writer.drain()
 
 
+async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _seen: Seen) -> None:
+    writer.close()
+
+
 @pytest.fixture
 async def keeping(front_factory: Any, protocol: str) -> AsyncIterator[Front]:
     async with front_factory(protocol=protocol) as front:
@@ -186,11 +190,16 @@ async def test_an_old_answer_is_given_at_once_and_confirmed_behind_the_readers_b
     assert newer.headers["cache-status"].startswith("haat; hit; ttl="), "nobody waited for it"
 
 
-async def test_while_catalog_is_away_what_is_kept_is_read(keeping: Front, catalogue: Catalogue) -> None:
+async def test_while_catalog_is_down_its_last_answers_are_read(keeping: Front, catalogue: Catalogue) -> None:
+    catalogue.lifetime = "public, max-age=1, stale-if-error=60"
     await keeping.ask("GET", PRODUCTS)
-    catalogue.held = asyncio.Event()
-    for _ in range(3):
-        assert (await keeping.ask("GET", PRODUCTS)).status == 200
+    keeping.services["catalog"].answer = hang_up
+    late = await read_until(keeping, lambda reply: reply.headers["cache-status"].endswith("detail=stale-if-error"))
+    assert (late.status, late.json["version"]) == (200, 1)
+    refused = await keeping.ask("GET", PRODUCTS + "?another=question")
+    assert refused.code in ("upstream_failed", "upstream_unavailable")
+    for _ in range(5):
+        assert (await keeping.ask("GET", PRODUCTS)).status == 200, "also once the service is not asked any more"
 
 
 async def test_an_answer_that_breaks_off_is_not_kept(keeping: Front, catalogue: Catalogue) -> None:

@@ -1,29 +1,20 @@
 """Which public answers are kept, for how long, and what makes an end of them; decided without a socket."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from chassis.auth import KeySet, TokenVerifier
 from chassis.testing import Keys
-from gateway.addresses import ClientAddresses
-from gateway.cache import Cache
 from gateway.cache_control import lifetime_of
-from gateway.cached_reads import MAX_JOINS, CachedReads
+from gateway.cached_reads import MAX_JOINS
 from gateway.headers import AnswerHead, Headers
-from gateway.limits import Allowance, Limits
-from gateway.origins import Origins
-from gateway.policy import Doorway, Policy
-from gateway.revocations import Revocations
-from gateway.routes import LimitClass, RouteTable
-from gateway.steps import Forward, Head, Join, Keep, Plan, Serve
+from gateway.limits import Allowance
+from gateway.policy import RETRIED, Policy
+from gateway.routes import LimitClass
+from gateway.steps import Failure, Forward, Join, Plan, Refuse, Serve
+from gateway.testing_policy import LASTING, PRODUCTS, answer, ask, confirm, fail, said
 
-PRODUCTS = "/api/v1/products"
 FIRST, SECOND = "01990000-0000-7000-8000-000000000001", "01990000-0000-7000-8000-000000000002"
 MIB = 1024 * 1024
 
@@ -31,35 +22,6 @@ MIB = 1024 * 1024
 @pytest.fixture
 def policy(policy_factory: Callable[..., Policy]) -> Policy:
     return policy_factory(cache_size=MIB)
-
-
-def ask(policy: Policy, target: str = PRODUCTS, *, now: float = 0.0, method: str = "GET", **headers: str) -> Any:
-    lines = [(b"Host", b"localhost")]
-    lines += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return policy.on_request(Head(method, target.encode(), lines, peer="127.0.0.1"), now)
-
-
-def said(control: str = "public, max-age=30, stale-while-revalidate=60", tag: str = '"1"', **more: str) -> Headers:
-    headers = [(b"content-type", b"application/json"), (b"etag", tag.encode()), (b"cache-control", control.encode())]
-    return headers + [(name.replace("_", "-").encode(), value.encode()) for name, value in more.items()]
-
-
-def answer(
-    policy: Policy, plan: Plan | None, body: bytes = b"{}", *, now: float = 0.0, headers: Headers | None = None
-) -> Any:
-    """The service answers; what the client gets, or the head alone when the answer is not kept."""
-    assert plan is not None
-    headers = [*(headers or said()), (b"content-length", b"%d" % len(body))]
-    step = policy.on_response(plan, 200, headers, now)
-    served = policy.on_answer(plan, step, body, now) if isinstance(step, Keep) else step
-    policy.reads.on_over(plan)
-    return served
-
-
-def confirm(policy: Policy, plan: Plan, *, now: float, tag: str = '"1"') -> Any:
-    """The service says that nothing has changed."""
-    step = policy.on_response(plan, 304, said(tag=tag), now)
-    return policy.on_answer(plan, step, b"", now) if isinstance(step, Keep) else step
 
 
 def status_of(step: Any) -> str:
@@ -117,9 +79,9 @@ def test_what_is_not_plainly_for_everybody_is_not_kept(policy: Policy, unwilling
 
 
 def test_shared_lifetimes_go_first() -> None:
-    assert lifetime_of([(b"cache-control", b"public, max-age=30, S-MaxAge=5")]) == (5, 5)
+    assert lifetime_of([(b"cache-control", b"public, max-age=30, S-MaxAge=5")]) == (5, 5, 5)
     both = [(b"cache-control", b"public"), (b"cache-control", b'max-age="7", stale-while-revalidate=3')]
-    assert lifetime_of(both) == (7, 10)
+    assert lifetime_of(both) == (7, 10, 10)
 
 
 @pytest.mark.parametrize(("status", "length"), [(404, 2), (500, 2), (206, 2), (200, None), (200, 256 * 1024 + 1)])
@@ -193,6 +155,34 @@ def test_a_service_in_trouble_takes_no_answer_away(policy: Policy) -> None:
     assert again.refresh is not None
     policy.reads.on_over(again.refresh)
     assert isinstance(ask(policy, now=91.0), Forward)
+
+
+@pytest.mark.parametrize("failure", [*RETRIED, Failure.TIMED_OUT, "500", "503", "full"])
+def test_without_its_service_an_answer_of_before_is_better_than_none(policy: Policy, failure: Any) -> None:
+    answer(policy, ask(policy).plan, b'{"a": 1}', headers=said(LASTING))
+    plan = ask(policy, now=91.0, if_none_match='"0"').plan
+    assert plan.read is not None
+    policy.reads.on_over(plan)
+
+    served = fail(policy, plan, failure, now=91.0)
+    assert (served.head.status, served.body) == (200, b'{"a": 1}')
+    assert status_of(served) == "haat; hit; ttl=-61; detail=stale-if-error"
+    assert served.context.cache == "spare"
+    later = ask(policy, now=331.0)
+    assert not isinstance(fail(policy, later.plan, failure, now=331.0), Serve), "not for ever"
+
+
+def test_an_answer_that_ended_meanwhile_is_none(policy: Policy) -> None:
+    answer(policy, ask(policy).plan, f'{{"id":"{FIRST}"}}'.encode(), headers=said(LASTING))
+    plan = ask(policy, now=91.0).plan
+    policy.reads.cache.forget(FIRST.encode())
+    assert isinstance(fail(policy, plan, Failure.TIMED_OUT, now=91.0), Refuse)
+
+
+def test_who_insists_on_the_service_hears_of_its_trouble(policy: Policy) -> None:
+    answer(policy, ask(policy).plan, headers=said(LASTING))
+    plan = ask(policy, now=31.0, cache_control="no-cache").plan
+    assert isinstance(fail(policy, plan, Failure.TIMED_OUT, now=31.0), Refuse)
 
 
 def test_a_sale_ends_the_answers_that_name_the_product(policy: Policy) -> None:
@@ -293,123 +283,3 @@ def test_without_room_nothing_is_kept(policy_factory: Callable[..., Policy]) -> 
     assert dict(step.plan.headers)[b"if-none-match"] == b'"1"'
     assert isinstance(policy.on_response(step.plan, 304, said(), 0.0), AnswerHead)
     assert isinstance(ask(policy), Forward)
-
-
-@dataclass
-class Asked:
-    """A request that is not over, and what the service has read for it."""
-
-    step: Any
-    plan: Plan | None
-    things: frozenset[int]
-    body: bytes
-
-
-PAGES = [frozenset({0}), frozenset({0, 1})]
-
-
-class NothingOlderThanItsChange(RuleBasedStateMachine):
-    """Readers, a catalogue that changes, and its events, in any order: no answer from the cache is older than an event.
-
-    The catalogue has two things with a version each; a page names one of them or both. An answer is read from it at
-    one moment and arrives at another.
-    """
-
-    plans = Bundle("plans")
-
-    def __init__(self) -> None:
-        super().__init__()
-        keys = Keys()
-        revocations = Revocations()
-        revocations.is_loaded = True
-        routes = RouteTable()
-        self.cache = Cache(6 * 1024)
-        self.policy = Policy(
-            doorway=Doorway(frozenset({"localhost"}), Origins(()), ClientAddresses(())),
-            routes=routes,
-            tokens=TokenVerifier(KeySet(document=keys.user_jwks), issuer="haat", audience="haat"),
-            revocations=revocations,
-            limits=Limits({}, bad_tokens=Allowance(1000, 60)),
-            guards={},
-            reads=CachedReads(self.cache, routes.routes),
-        )
-        self.now = 0.0
-        self.truth = [0, 0]
-        self.told = [0, 0]
-        """The versions of which the events have been heard."""
-
-    def _id(self, thing: int) -> str:
-        return f"01990000-0000-7000-8000-00000000000{thing}"
-
-    def _page(self, things: frozenset[int]) -> str:
-        return PRODUCTS + "?things=" + "".join(str(thing) for thing in sorted(things))
-
-    def _read(self, things: frozenset[int]) -> bytes:
-        rows = [f'{{"id":"{self._id(thing)}","version":{self.truth[thing]}}}' for thing in sorted(things)]
-        return ("[" + ",".join(rows) + "]").encode()
-
-    def _check(self, step: Any, things: frozenset[int]) -> None:
-        if isinstance(step, Serve):
-            for thing in things:
-                shown = int(step.body.split(self._id(thing).encode())[1].split(b":")[1].split(b"}")[0])
-                assert shown >= self.told[thing], "older than an event that was heard"
-
-    @rule(target=plans, things=st.sampled_from(PAGES), wish=st.sampled_from(["", "", "no-cache"]))
-    def read(self, things: frozenset[int], wish: str) -> Asked:
-        wishes = {"cache_control": wish} if wish else {}
-        step = ask(self.policy, self._page(things), now=self.now, **wishes)
-        self._check(step, things)
-        plan = step.plan if isinstance(step, Forward) else step.refresh if isinstance(step, Serve) else None
-        return Asked(step, plan, things, body=self._read(things))
-
-    @rule(asked=plans)
-    def the_service_reads_later(self, asked: Asked) -> None:
-        asked.body = self._read(asked.things)
-
-    @rule(asked=consumes(plans))
-    def the_answer_arrives(self, asked: Asked) -> None:
-        plan, body = asked.plan, asked.body
-        if isinstance(asked.step, Join):
-            joined = self.policy.reads.on_joined(asked.step, self.now)
-            self._check(joined, asked.things)
-            if isinstance(joined, Forward):
-                self.policy.reads.on_over(joined.plan)
-        elif plan is not None:
-            tag = f'"{hash(body)}"'
-            if dict(plan.headers).get(b"if-none-match") == tag.encode():
-                confirm(self.policy, plan, now=self.now, tag=tag)
-            else:
-                answer(self.policy, plan, body, now=self.now, headers=said(tag=tag))
-        if plan is not None:
-            self.policy.reads.on_over(plan)
-
-    @rule(thing=st.sampled_from([0, 1]), is_heard=st.sampled_from([True, True, False]))
-    def change(self, thing: int, is_heard: bool) -> None:
-        self.truth[thing] += 1
-        if is_heard:
-            self.hear(thing)
-
-    @rule(thing=st.sampled_from([0, 1]))
-    def hear(self, thing: int) -> None:
-        self.told[thing] = self.truth[thing]
-        self.cache.forget(self._id(thing).encode())
-
-    @rule()
-    def connect_again(self) -> None:
-        self.told = list(self.truth)
-        self.cache.forget_all()
-
-    @rule(seconds=st.sampled_from([1.0, 31.0, 100.0]))
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-
-    @invariant()
-    def the_books_add_up(self) -> None:
-        assert 0 <= self.cache.size <= self.cache.capacity
-        assert (self.cache.size == 0) == (len(self.cache) == 0)
-
-
-NothingOlderThanItsChange.TestCase.settings = hypothesis_settings(
-    max_examples=150, stateful_step_count=40, deadline=None
-)
-TestNothingOlderThanItsChange = NothingOlderThanItsChange.TestCase

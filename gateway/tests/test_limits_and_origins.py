@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from chassis.ids import new_id
 from chassis.testing import Keys
+from gateway.headers import AnswerHead
 from gateway.limits import MAX_KEYS, Allowance, Limits
 from gateway.policy import Policy
 from gateway.routes import LimitClass
@@ -171,9 +172,12 @@ def test_what_staff_see_is_kept_by_nobody(keys: Keys, policy_factory: Callable[.
     for role, expected in (("customer", b"public, max-age=30"), ("staff", b"no-store"), ("admin", b"no-store")):
         step = ask(policy, "GET", "/api/v1/products", Authorization=f"Bearer {keys.access_token(role=role)}")
         head = policy.on_response(step.plan, 200, answer, now=0.0)
+        assert isinstance(head, AnswerHead)
         assert [value for name, value in head.headers if name == b"cache-control"] == [expected]
     anonymous = ask(policy, "GET", "/api/v1/products")
-    assert (b"cache-control", b"no-store") in policy.on_response(anonymous.plan, 200, [], now=0.0).headers
+    unmarked = policy.on_response(anonymous.plan, 200, [], now=0.0)
+    assert isinstance(unmarked, AnswerHead)
+    assert (b"cache-control", b"no-store") in unmarked.headers
 
 
 @pytest.mark.parametrize(

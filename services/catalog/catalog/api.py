@@ -59,7 +59,8 @@ from chassis.problems import RoleRequired
 from chassis.routes import Caller, Db, Router, Session, access
 from chassis.strict import Id, QueryText
 
-PUBLIC = "public, max-age=30, stale-while-revalidate=60"
+PUBLIC = "public, max-age=30, stale-while-revalidate=60, stale-if-error=300"
+"""Without catalog the shop can be looked at for five minutes more; what is bought, and for how much, is asked anew."""
 PRIVATE = "no-store"
 
 router = Router(prefix="/api/v1", tags=["catalog"])
