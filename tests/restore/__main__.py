@@ -51,7 +51,8 @@ async def _all(process: ShopProcess, backups: Sequence[Backup], *, seed: int) ->
         for backup in backups:
             backup.folder.mkdir()
             await rehearsal.of(backup)
-    print("\n".join(rehearsal.complaints[:50]))
+    for complaint in rehearsal.complaints[:50]:
+        print(complaint)
     seconds = time.monotonic() - began
     told = f"{len(backups)} rehearsals in {seconds:.0f} s, seed {seed}"
     print(f"{told}; {len(rehearsal.complaints) or 'no'} complaints")

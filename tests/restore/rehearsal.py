@@ -23,6 +23,7 @@ from tests.invariants import settled_violations
 from tests.patience import eventually
 from tests.replay import opened_replay
 from tests.restore.backups import Backup, restore
+from tests.restore.returning import Returning
 from tests.shop import Shop
 from tests.shop_process import ShopProcess
 
@@ -53,8 +54,14 @@ class Rehearsal:
     async def of(self, backup: Backup) -> None:
         """Take it, trade on, lose everything, restore, and judge what is there."""
         self._backup = backup.name
+        returning = await Returning.come_in(self.shop)
         await self._sell(PURCHASES)
-        since = await backup.take(self.process, lambda: self._sell(BETWEEN_DUMPS))
+
+        async def meanwhile() -> None:
+            await self._sell(BETWEEN_DUMPS)
+            self.load.promises.orders[await returning.buy()] = returning.shopper.user_id
+
+        since = await backup.take(self.process, meanwhile)
         await self._sell(PURCHASES)
         await self._lose_everything()
         began = time.monotonic()
@@ -71,6 +78,7 @@ class Rehearsal:
         await self._bring_to_rest(since)
         self._tell(f"the shop and the provider agree {time.monotonic() - began:.1f} s after the restore began")
         await self._judge()
+        await self._come_back(returning)
         await self.load.resume()
         await self._sell(PURCHASES // 2)
         await self.load.pause()
@@ -93,6 +101,11 @@ class Rehearsal:
         for name in ("postgres", "rabbitmq"):
             shutil.rmtree(self.process.data / name)
         await self.load.pause()
+
+    async def _come_back(self, returning: Returning) -> None:
+        is_known = returning.order is not None and returning.order["id"] in self.load.promises.orders
+        if complaint := await returning.buy_again(is_known=is_known):
+            self.complaints.append(f"{self._backup}: {complaint}")
 
     async def _lost(self) -> list[str]:
         """Orders that were promised and that nobody knows any more."""

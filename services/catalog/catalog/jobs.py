@@ -47,19 +47,24 @@ async def release_orphans(stock: OpenStockroom, orders: InternalClient, *, older
 
 
 async def expire_overdue(stock: OpenStockroom, orders: InternalClient, *, older_than: float) -> JobOutcome:
-    """Confirmed holds that outlived every deadline of an order. Each is an alarm: an event was lost or is stuck."""
+    """Confirmed holds that outlived every deadline of an order. Each is an alarm: an event was lost or is stuck.
+
+    One whose order nobody knows any more comes from before a restore; should it be paid all the same, R5 takes anew.
+    """
     async with stock() as room:
         found = await room.overdue_holds(older_than=older_than)
     expired = unresolved = 0
     for order_id in found:
         reply = await _ask(orders, order_id)
-        if reply is None or reply.status != 200 or reply.data.get("is_closed") is not True:
+        if reply is None or not (_is_closed(reply) or _is_definite_no(reply)):
             get_logger().error("confirmed hold is overdue and its order not closed", order_id=str(order_id))
             unresolved += 1
             continue
         async with stock() as room:
             expired += await expire(room, order_id=order_id)
-        get_logger().error("confirmed hold expired: its order closed without an event", order_id=str(order_id))
+        get_logger().error(
+            "confirmed hold expired: its order closed without an event, or is lost", order_id=str(order_id)
+        )
     return JobOutcome(found=len(found), repaired=expired, unresolved=unresolved)
 
 
@@ -68,6 +73,10 @@ async def _ask(orders: InternalClient, order_id: UUID) -> Reply | None:
         return await orders.call("GET", f"/internal/orders/{order_id}")
     except UpstreamUnavailable:
         return None
+
+
+def _is_closed(reply: Reply) -> bool:
+    return reply.status == 200 and reply.data.get("is_closed") is True
 
 
 def _is_definite_no(reply: Reply) -> bool:

@@ -10,7 +10,7 @@
 | R4  | nothing → released, closed                           | `on_order_closed` came first              |
 | R5  | nothing, released, expired, commit_failed → as R2    | `on_order_paid`                           |
 | R6  | committed → returned, closed                         | `on_order_closed` by a cancellation       |
-| R7  | held, confirmed → expired                            | `expire`, after orders said it is closed  |
+| R7  | held, confirmed → expired                            | `expire`, its order is closed or lost     |
 
 The event, not the PUT, is the truth: `order.placed` and `order.paid` carry the order's items, and the reservation is
 made equal to them. Any other event in any other state changes nothing; a closed reservation ignores everything.
@@ -127,7 +127,7 @@ async def on_order_closed(room: Stockroom, *, order_id: UUID, by: Literal["cance
 
 
 async def expire(room: Stockroom, *, order_id: UUID) -> bool:
-    """R7: a confirmed hold whose order is known to be closed, though no event said so; whether it was given back."""
+    """R7: a confirmed hold whose order is closed or lost, though no event said so; whether it was given back."""
     claim = await room.find_claim(order_id)
     if claim is None or claim.status is not Status.HELD or claim.decided_by is None or claim.is_closed:
         return False

@@ -81,11 +81,12 @@ async def test_a_fresh_hold_is_not_questioned(shop: "Shop") -> None:
     [
         ((200, {"is_closed": True}), "expired"),
         ((200, {"is_closed": False}), "held confirmed"),
-        ((404, {"code": "order_not_found"}), "held confirmed"),
+        ((404, {"code": "order_not_found"}), "expired"),
+        ((404, {"code": "route_not_found"}), "held confirmed"),
         ((503, {}), "held confirmed"),
     ],
 )
-async def test_an_overdue_confirmed_hold_expires_only_when_its_order_is_closed(
+async def test_an_overdue_confirmed_hold_expires_only_when_its_order_is_closed_or_lost(
     shop: "Shop", answer: Any, expected: str
 ) -> None:
     (variant,) = await shop.variants(10)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from chassis.clients import InternalClient
+from chassis.clients import InternalClient, UpstreamUnavailable
 from chassis.command_line import http_upstreams
 from chassis.database import Database
 from chassis.jobs import JobOutcome
@@ -15,7 +15,7 @@ from chassis.service import client_for
 from payments.adoption import Adoption
 from payments.daily_statement import Line, Statement, Statements
 from payments.postgres_ledger import ledger_of
-from payments.provider import Provider
+from payments.provider import Provider, ProviderError
 from payments.razorpay_provider import RazorpayProvider
 from payments.reconciliation import sweep, sweep_refunds
 from payments.refunds import apply_refund
@@ -28,13 +28,15 @@ DAYS = 3
 async def reconcile_command(settings: PaymentsSettings) -> None:
     """Find what the provider knows better, and say who still differs; exits with 1 while anybody does.
 
-    The relay of the running service publishes what was found. Raises ProviderError, UpstreamUnavailable.
+    The relay of the running service publishes what was found.
     """
     upstreams = http_upstreams(settings)
     database, provider = Database(settings), RazorpayProvider(settings)
     await database.start()
     try:
         outcome, statements = await reconcile(database, provider, client_for(settings, upstreams, "orders"))
+    except (ProviderError, UpstreamUnavailable) as error:
+        sys.exit(f"Not all was answered, repeat it in a moment: {error!r}")
     finally:
         await provider.close()
         await database.stop()
@@ -48,7 +50,10 @@ async def reconcile_command(settings: PaymentsSettings) -> None:
 async def reconcile(
     database: Database, provider: Provider, orders: InternalClient
 ) -> tuple[JobOutcome, Sequence[Statement]]:
-    """Both sweeps, and then the statements of the last days as they would be now."""
+    """Both sweeps, and then the statements of the last days as they would be now.
+
+    Raises ProviderError, UpstreamUnavailable.
+    """
     ledger = ledger_of(database)
     adopt = Adoption(ledger, provider=provider, orders=orders).adopt
     payments = await sweep(ledger, provider, adopt=adopt)
