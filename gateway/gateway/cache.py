@@ -14,7 +14,11 @@ from gateway.headers import Headers
 
 NAMED = re.compile(rb'"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"')
 OVERHEAD = 1024
-"""Bytes an answer takes beside its body, and a tenth of it for each thing it names."""
+"""Bytes an answer takes beside its question and its body."""
+PER_NAME = 128
+"""Bytes more for each thing it names."""
+PER_NAMED = 256
+"""Bytes that each thing takes which is named at all."""
 PASSED = 10.0
 """Seconds for which nobody waits for an answer that could not be kept the last time."""
 MAX_PASSED = 4096
@@ -38,8 +42,8 @@ class Stored:
 
     @property
     def size(self) -> int:
-        """Bytes it takes, nearly."""
-        return len(self.body) + OVERHEAD + len(self.names) * OVERHEAD // 10
+        """Bytes it takes, nearly, beside its question."""
+        return len(self.body) + OVERHEAD + len(self.names) * PER_NAME
 
 
 def named_in(body: bytes) -> frozenset[bytes]:
@@ -68,7 +72,8 @@ class Cache:
         self._kept: OrderedDict[bytes, Stored] = OrderedDict()
         self._naming: dict[bytes, set[bytes]] = {}
         self._fills: dict[bytes, Fill] = {}
-        self._passed: OrderedDict[bytes, float] = OrderedDict()
+        self._passed: OrderedDict[int, float] = OrderedDict()
+        """By hash: questions may be long, and a clash only means that somebody does not wait."""
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -82,7 +87,7 @@ class Cache:
 
     def is_passed(self, key: bytes, now: float) -> bool:
         """Whether its answer could not be kept a moment ago."""
-        return self._passed.get(key, now) > now
+        return self._passed.get(hash(key), now) > now
 
     def under_way(self, key: bytes) -> Fill | None:
         """Who is asking this now."""
@@ -95,23 +100,20 @@ class Cache:
 
     def keep(self, fill: Fill, stored: Stored) -> bool:
         """The answer came. Whether it was kept; not when what it rests on changed meanwhile."""
-        is_true = not fill.is_outdated and fill.changed.isdisjoint(stored.names)
         self._drop(fill.key)
-        if is_true:
-            self._kept[fill.key] = stored
-            self.size += stored.size
-            for name in stored.names:
-                self._naming.setdefault(name, set()).add(fill.key)
+        if not fill.is_outdated and fill.changed.isdisjoint(stored.names):
+            self._add(fill.key, stored)
             while self.size > self.capacity:
                 self._drop(next(iter(self._kept)))
         self.end(fill)
-        return is_true
+        return fill.key in self._kept
 
     def pass_by(self, fill: Fill, now: float) -> None:
         """An answer came that is not to be kept, nor is the one before it; for a moment nobody waits for the next."""
         self._drop(fill.key)
-        self._passed[fill.key] = now + PASSED
-        self._passed.move_to_end(fill.key)
+        passed = hash(fill.key)
+        self._passed[passed] = now + PASSED
+        self._passed.move_to_end(passed)
         if len(self._passed) > MAX_PASSED:
             self._passed.popitem(last=False)
         self.end(fill)
@@ -140,13 +142,24 @@ class Cache:
         self._naming.clear()
         self.size = 0
 
+    def _add(self, key: bytes, stored: Stored) -> None:
+        self._kept[key] = stored
+        self.size += len(key) + stored.size
+        for name in stored.names:
+            keys = self._naming.get(name)
+            if keys is None:
+                keys = self._naming[name] = set()
+                self.size += PER_NAMED
+            keys.add(key)
+
     def _drop(self, key: bytes) -> None:
         stored = self._kept.pop(key, None)
         if stored is None:
             return
-        self.size -= stored.size
+        self.size -= len(key) + stored.size
         for name in stored.names:
             keys = self._naming[name]
             keys.discard(key)
             if not keys:
                 del self._naming[name]
+                self.size -= PER_NAMED

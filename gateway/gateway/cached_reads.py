@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from chassis.auth import Principal
 from gateway.cache import Cache, Stored, named_in
-from gateway.cache_control import announced, forbids_keeping, is_known, lifetime_of, wants_fresh
+from gateway.cache_control import Lifetime, announced, forbids_keeping, is_known, lifetime_of, wants_fresh
 from gateway.headers import AnswerHead, Headers
 from gateway.origins import SAFE
 from gateway.routes import Route
@@ -25,7 +25,10 @@ from gateway.steps import Context, Forward, Join, Keep, Plan, Read, Serve
 
 MAX_JOINS = 3
 """Times a request waits for an answer to another one before it asks by itself."""
-CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
+ASKED_WITH = frozenset({b"authorization", b"tracestate", b"traceparent", b"x-client-address", b"x-request-id"})
+"""What a service is told of whoever asks for everybody: nothing that could change the answer, as the key is the target
+alone. The token stays, for what is not public gets its 403 and not a 401; whoever may see more is staff."""
+OVER = Lifetime(0, 0, 0)
 NOT_IN_304 = frozenset({b"content-length", b"content-type"})
 
 
@@ -90,7 +93,7 @@ class CachedReads:
     def _fill(self, plan: Plan, read: Read) -> None:
         """This plan asks for everybody: unconditionally, or whether what is kept still holds."""
         read.fill = self.cache.begin(read.key)
-        plan.headers = [(name, value) for name, value in plan.headers if name not in CONDITIONS]
+        plan.headers = [(name, value) for name, value in plan.headers if name in ASKED_WITH]
         if read.stale is not None and read.stale.etag is not None:
             plan.headers.append((b"if-none-match", read.stale.etag))
 
@@ -104,9 +107,12 @@ class CachedReads:
         read = plan.read
         if read is None or read.fill is None:
             return None
+        if status == 304 and read.stale is not None:
+            # It answers our question: the reader may hold nothing, and gets the whole even when it is kept no longer.
+            renewed = _renewed(read.stale, headers)
+            return Keep(status, renewed, lifetime_of(renewed))
         lifetime = lifetime_of(headers)
-        is_confirmed = status == 304 and read.stale is not None
-        if lifetime is not None and (is_confirmed or (status == 200 and announced(headers) is not None)):
+        if lifetime is not None and status == 200 and announced(headers) is not None:
             return Keep(status, headers, lifetime)
         if status < 500:
             self.cache.pass_by(read.fill, now)
@@ -120,24 +126,24 @@ class CachedReads:
         if read is None or read.fill is None:
             raise ValueError("nobody is to keep this answer")
         if keep.status == 304 and read.stale is not None:
-            renewed = {name for name, _ in headers} - NOT_IN_304
-            kept_headers = [item for item in read.stale.headers if item[0] not in renewed]
-            kept_headers += [item for item in headers if item[0] in renewed]
             body, names, how = read.stale.body, read.stale.names, "stale; fwd-status=304"
             plan.context.cache = "confirmed"
         else:
-            kept_headers, names, how = headers, named_in(body), "uri-miss" if read.stale is None else "stale"
+            names, how = named_in(body), "uri-miss" if read.stale is None else "stale"
+        lifetime = keep.lifetime or OVER
         stored = Stored(
-            headers=kept_headers,
+            headers=headers,
             body=body,
-            etag=next((value for name, value in kept_headers if name == b"etag"), None),
+            etag=next((value for name, value in headers if name == b"etag"), None),
             names=names,
             confirmed_at=now,
-            fresh_until=now + keep.lifetime.fresh,
-            usable_until=now + keep.lifetime.usable,
-            spare_until=now + keep.lifetime.spare,
+            fresh_until=now + lifetime.fresh,
+            usable_until=now + lifetime.usable,
+            spare_until=now + lifetime.spare,
         )
-        is_kept = self.cache.keep(read.fill, stored)
+        if keep.lifetime is None:
+            self.cache.pass_by(read.fill, now)
+        is_kept = keep.lifetime is not None and self.cache.keep(read.fill, stored)
         return _served(stored, read, plan.context, f"fwd={how}{'; stored' if is_kept else ''}", now)
 
     def on_failure(self, plan: Plan, now: float) -> Serve | None:
@@ -157,6 +163,13 @@ class CachedReads:
         """The exchange has ended, with or without an answer."""
         if plan.read is not None and plan.read.fill is not None:
             self.cache.end(plan.read.fill)
+
+
+def _renewed(stored: Stored, headers: Headers) -> Headers:
+    """The headers of a kept answer, as far as a 304 does not say otherwise (RFC 9111 §3.2)."""
+    said = [item for item in headers if item[0] not in NOT_IN_304]
+    names = {name for name, _ in said}
+    return [item for item in stored.headers if item[0] not in names] + said
 
 
 def _served(stored: Stored, read: Read, context: Context, how: str, now: float) -> Serve:

@@ -109,7 +109,8 @@ class Keep:
 
     status: int
     headers: Headers
-    lifetime: Lifetime
+    lifetime: Lifetime | None
+    """None when the service confirmed what is kept, and wants it kept no longer."""
 
 
 @dataclass(frozen=True, slots=True)

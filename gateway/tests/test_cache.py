@@ -120,6 +120,57 @@ async def test_a_member_of_staff_sees_the_change_at_once_and_so_does_everybody(
     assert (await keeping.ask("GET", PRODUCTS)).json["version"] == 2
 
 
+async def test_answers_on_one_connection_do_not_run_into_each_other(keeping: Front, catalogue: Catalogue) -> None:
+    plain = f"{PRODUCTS} HTTP/1.1\r\nHost: localhost\r\n"
+    known, fresh = 'If-None-Match: "1"\r\n', "Cache-Control: no-cache\r\n"
+    sent = [f"HEAD {plain}", f"GET {plain}", f"HEAD {plain}{fresh}", f"GET {plain}{known}", f"GET {plain}"]
+    sent += [f"HEAD {plain}{known}", f"GET /nowhere{plain.removeprefix(PRODUCTS)}", f"GET {plain}{fresh}{known}"]
+    client = await keeping.connect()
+    await client.send("".join(f"{request}\r\n" for request in sent * 3).encode())
+    for request in sent * 3:
+        reply = await client.read(head_only=request.startswith("HEAD"))
+        assert reply is not None
+        assert reply.status == (404 if "nowhere" in request else 304 if known in request else 200)
+        if reply.status == 200 and request.startswith("GET"):
+            assert reply.json["version"] == catalogue.version
+        assert ("content-length" in reply.headers) == (reply.status != 304)
+        assert (reply.headers["cache-control"] == "no-store") == (reply.status == 404)
+
+
+async def test_what_one_reader_says_of_himself_reaches_no_other(keeping: Front, catalogue: Catalogue) -> None:
+    """A service that looks at headers which are no part of the question: what others get must not depend on them."""
+
+    async def swayed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen) -> None:
+        unasked = ("accept", "if-match", "x-cart-token", "cookie")
+        is_odd = any(seen.header(name) is not None for name in unasked)
+        catalogue.names = CHAIR if is_odd else LAMP
+        await catalogue(reader, writer, seen)
+
+    keeping.services["catalog"].answer = swayed
+    odd: dict[str, Any] = {
+        "Accept": "text/html",
+        "If_Match": '"7"',
+        "X_Cart_Token": "mine",
+        "Cookie": "cart_token=mine",
+    }
+    for wish in ("max-age=5", "no-cache"):
+        await keeping.ask("GET", PRODUCTS, Cache_Control=wish, **odd)
+        reply = await keeping.ask("GET", PRODUCTS)
+        assert (reply.json["id"], reply.headers["cache-status"][:9]) == (LAMP, "haat; hit")
+
+
+async def test_a_gateway_that_closes_waits_for_no_confirmation(front_factory: Any, protocol: str) -> None:
+    catalogue = Catalogue()
+    catalogue.lifetime = "public, max-age=1, stale-while-revalidate=60"
+    async with asyncio.timeout(10), front_factory(protocol=protocol) as front:
+        front.services["catalog"].answer = catalogue
+        await front.ask("GET", PRODUCTS)
+        catalogue.held = asyncio.Event()
+        while not catalogue.thinking:
+            assert (await front.ask("GET", PRODUCTS)).status == 200
+            await asyncio.sleep(0.05)
+
+
 async def test_a_crowd_asks_once(keeping: Front, catalogue: Catalogue) -> None:
     catalogue.held = asyncio.Event()
     crowd = [asyncio.create_task(keeping.ask("GET", PRODUCTS)) for _ in range(50)]

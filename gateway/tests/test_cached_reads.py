@@ -12,7 +12,7 @@ from gateway.headers import AnswerHead, Headers
 from gateway.limits import Allowance
 from gateway.policy import RETRIED, Policy
 from gateway.routes import LimitClass
-from gateway.steps import Failure, Forward, Join, Plan, Refuse, Serve
+from gateway.steps import Failure, Forward, Join, Keep, Plan, Refuse, Serve
 from gateway.testing_policy import LASTING, PRODUCTS, answer, ask, confirm, fail, said
 
 FIRST, SECOND = "01990000-0000-7000-8000-000000000001", "01990000-0000-7000-8000-000000000002"
@@ -234,6 +234,46 @@ def test_a_client_may_insist_on_the_service(policy: Policy) -> None:
     assert dict(unkept.plan.headers)[b"if-none-match"] == b'"9"'
     assert isinstance(answer(policy, unkept.plan), AnswerHead)
     assert isinstance(ask(policy, max_age="5"), Serve)
+
+
+def test_who_asks_for_everybody_says_nothing_of_its_own(keys: Keys, policy: Policy) -> None:
+    customer = f"Bearer {keys.access_token()}"
+    trace: dict[str, Any] = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "a=b"}
+    own: dict[str, Any] = {
+        "accept": "text/html",
+        "accept_language": "hi",
+        "content_type": "text/xml",
+        "idempotency_key": "mine",
+        "if_match": '"9"',
+        "if_modified_since": "Sat, 28 Nov 2026 10:00:00 GMT",
+        "user_agent": "mine",
+        "x_cart_token": "mine",
+    }
+    step = ask(policy, authorization=customer, **trace, **own)
+    said_to_catalog = {name for name, _ in step.plan.headers}
+    ids = {b"traceparent", b"tracestate", b"x-request-id", b"x-client-address"}
+    assert said_to_catalog == ids | {b"authorization"}, "nothing that could change an answer which others get"
+    answer(policy, step.plan)
+    assert isinstance(ask(policy), Serve)
+    alone = ask(policy, cache_control="no-store", accept="text/html")
+    assert dict(alone.plan.headers)[b"accept"] == b"text/html"
+
+
+@pytest.mark.parametrize(
+    ("control", "is_kept"), [(None, True), ("public, max-age=30", True), ("no-store", False), ("private", False)]
+)
+def test_a_confirmation_reaches_a_reader_who_holds_nothing_as_the_whole_answer(
+    policy: Policy, control: str | None, is_kept: bool
+) -> None:
+    answer(policy, ask(policy).plan, b'{"a": 1}')
+    plan = ask(policy, now=91.0).plan
+    headers: Headers = [(b"etag", b'"1"')] + ([(b"cache-control", control.encode())] if control else [])
+    step = policy.on_response(plan, 304, headers, 91.0)
+    assert isinstance(step, Keep), "the 304 is for our question, not for the reader's"
+    served = policy.on_answer(plan, step, b"", 91.0)
+    assert (served.head.status, served.body) == (200, b'{"a": 1}')
+    assert dict(served.head.headers)[b"content-length"] == b"8"
+    assert isinstance(ask(policy, now=92.0), Serve if is_kept else Forward)
 
 
 def test_one_question_is_asked_for_all_who_have_it(policy: Policy) -> None:
