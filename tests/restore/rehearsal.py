@@ -20,7 +20,7 @@ import psutil
 from tests.faults.load import Load
 from tests.faults.stage import HASTE
 from tests.invariants import settled_violations
-from tests.patience import eventually
+from tests.patience import NeverHappened, eventually
 from tests.replay import opened_replay
 from tests.restore.backups import Backup, restore
 from tests.restore.returning import Returning
@@ -125,7 +125,11 @@ class Rehearsal:
         self._tell(f"{again} events published again")
         refunded = await self._give_back(LOST_MONEY.findall(printed))
         self._tell(f"{len(refunded)} payments of lost orders named and given back by staff")
-        await eventually(self._agrees, what="Agreement with the provider", within=AGREES_WITHIN)
+        try:
+            await eventually(self._agrees, what="Agreement with the provider", within=AGREES_WITHIN)
+        except NeverHappened:
+            _, printed = await self._reconcile()
+            self.complaints += [f"{self._backup}: reconcile prints {line}" for line in printed.splitlines()]
 
     async def _agrees(self) -> bool:
         """Whether the command finds nobody who differs."""

@@ -17,7 +17,7 @@ from chassis.telemetry import get_logger
 from payments.attempts import apply_observation
 from payments.ledger import OpenLedger
 from payments.models import PaymentStatus
-from payments.provider import Provider, ProviderPayment
+from payments.provider import Provider, ProviderPayment, ProviderRefused
 
 
 class FoundOrder(Reader):
@@ -77,10 +77,10 @@ class Adoption:
         return True
 
     async def _made_for(self, provider_order_id: str) -> UUID | None:
-        notes = await self._provider.notes_of(provider_order_id)
         try:
+            notes = await self._provider.notes_of(provider_order_id)
             return UUID(notes["order_id"])
-        except (KeyError, ValueError):
+        except (ProviderRefused, KeyError, ValueError):
             return None
 
     async def _found_at_orders(self, order_id: UUID) -> FoundOrder | None:

@@ -24,7 +24,8 @@ from payments.models import Attempt, Observation, PaymentStatus, Rank, RefundSta
 from payments.provider import PAGE, Provider, ProviderError, ProviderPayment, ProviderRefund, RefundWord
 
 BATCH = 20
-MOST_PAGES = 200
+MOST_PAGES, MOST_AFTER_A_REST = 200, 20_000
+"""Of a list, newest first: every sweep leaves the older ones to the sweep before, but after a rest there was none."""
 
 CREATION_AGAIN_IN = timedelta(seconds=30)
 CLOSING_AGAIN_IN = timedelta(seconds=15)
@@ -141,10 +142,11 @@ async def sweep(open_ledger: OpenLedger, provider: Provider, *, adopt: Adopt) ->
 
     What was paid at an order that our books have lost is taken in by `adopt`.
     """
-    since, is_longer = await _since(open_ledger, "sweep")
-    found = repaired = failed = 0
+    since, most = await _since(open_ledger, "sweep")
+    found = repaired = 0
+    failures: list[Exception] = []
     try:
-        async for seen in _pages(partial(provider.payments_since, since)):
+        async for seen in _pages(partial(provider.payments_since, since), most=most):
             found += len(seen)
             async with open_ledger() as ledger:
                 news, unknown = await _news_among(ledger, seen)
@@ -156,18 +158,18 @@ async def sweep(open_ledger: OpenLedger, provider: Provider, *, adopt: Adopt) ->
                 try:
                     repaired += await adopt(payment)
                 except (ProviderError, UpstreamUnavailable) as error:
-                    failed += 1
                     _in_vain("unknown order", payment.order_id, error)
+                    failures.append(error)
     except ProviderError as error:
-        if is_longer:
-            raise
         _in_vain("sweep", since, error)
-        failed += 1
-    return JobOutcome(found=found, repaired=repaired, unresolved=failed)
+        failures.append(error)
+    if failures and most > MOST_PAGES:
+        raise failures[0]
+    return JobOutcome(found=found, repaired=repaired, unresolved=len(failures))
 
 
-async def _since(open_ledger: OpenLedger, job: str) -> tuple[int, bool]:
-    """Where a sweep begins, as a Unix time, and whether that is longer ago than usual.
+async def _since(open_ledger: OpenLedger, job: str) -> tuple[int, int]:
+    """Where a sweep begins, as a Unix time, and how many pages it reads at most.
 
     As far before its last success as it usually looks back: books that rested for a week, or come from a backup of
     last week, miss that week. A sweep that is cut short must not succeed then, or the next would begin too late.
@@ -175,15 +177,15 @@ async def _since(open_ledger: OpenLedger, job: str) -> tuple[int, bool]:
     async with open_ledger() as ledger:
         now, last = await ledger.clock(), await ledger.last_success(job)
     begin = min(now, last or now) - SWEPT
-    return int(begin.timestamp()), now - begin > SWEPT + REST
+    return int(begin.timestamp()), MOST_AFTER_A_REST if now - begin > SWEPT + REST else MOST_PAGES
 
 
 async def sweep_refunds(open_ledger: OpenLedger, provider: Provider, *, apply: ApplyRefund) -> JobOutcome:
     """Every refund of the last 48 hours, however old its payment: finds those of the dashboard nobody told us of."""
-    since, is_longer = await _since(open_ledger, "refund-sweep")
+    since, most = await _since(open_ledger, "refund-sweep")
     found = repaired = 0
     try:
-        async for seen in _pages(partial(provider.refunds_since, since)):
+        async for seen in _pages(partial(provider.refunds_since, since), most=most):
             found += len(seen)
             for refund in seen:
                 async with open_ledger() as ledger:
@@ -191,7 +193,7 @@ async def sweep_refunds(open_ledger: OpenLedger, provider: Provider, *, apply: A
                         await apply(ledger, refund)
                         repaired += 1
     except ProviderError as error:
-        if is_longer:
+        if most > MOST_PAGES:
             raise
         _in_vain("refund sweep", since, error)
         return JobOutcome(found=found, repaired=repaired, unresolved=1)
@@ -207,9 +209,9 @@ async def _is_news(ledger: Ledger, refund: ProviderRefund) -> bool:
     return is_open and refund.status is not RefundWord.PENDING
 
 
-async def _pages(ask: Callable[..., Awaitable[list[T]]]) -> AsyncIterator[list[T]]:
+async def _pages(ask: Callable[..., Awaitable[list[T]]], *, most: int) -> AsyncIterator[list[T]]:
     """Page after page of one of the provider's lists."""
-    for page in range(MOST_PAGES):
+    for page in range(most):
         seen = await ask(skip=page * PAGE)
         yield seen
         if len(seen) < PAGE:

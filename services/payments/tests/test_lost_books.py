@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.requests import Request
 
+from chassis.clients import UpstreamUnavailable
 from chassis.jobs import JobOutcome
 from chassis.service import client_for
 from payments.postgres_ledger import ledger_of
-from payments.provider import ProviderPayment, ProviderUnreachable
+from payments.provider import PAGE, ProviderPayment, ProviderUnreachable
 from payments.reconcile_command import reconcile, report
-from payments.reconciliation import sweep
+from payments.reconciliation import MOST_PAGES, sweep
 
 if TYPE_CHECKING:
     from tests.conftest import PlacedOrder, Till
@@ -137,37 +138,54 @@ async def asked_about(till: "Till", provider_order_id: str) -> int:
 
 
 class Recent:
-    """A provider of whom only the beginning of a sweep is remembered."""
+    """A provider of whom only the beginning of a sweep is remembered, and how many pages of strangers it read."""
 
-    def __init__(self, *, is_away: bool = False) -> None:
+    def __init__(self, *, pages: int = 0, fails: bool = False) -> None:
         self.since: list[int] = []
-        self.is_away = is_away
+        self.pages, self.fails = pages, fails
 
     async def payments_since(self, since: int, *, skip: int) -> list[ProviderPayment]:
-        """Nothing, from then on."""
-        assert skip == 0
+        """Full pages, and an empty one."""
         self.since.append(since)
-        if self.is_away:
+        if self.fails:
             raise ProviderUnreachable("told to be away")
-        return []
+        stranger = ProviderPayment("pay_00000000000000", None, "captured", 100, "INR")
+        return [stranger] * PAGE if skip < self.pages * PAGE else []
 
 
-async def test_a_backup_of_last_week_is_swept_from_last_week_on(till: "Till") -> None:
+async def test_a_backup_of_last_week_is_swept_from_last_week_on_and_whole(till: "Till") -> None:
     ledger = ledger_of(till.harness.service.database)
     await till.harness.run_job("sweep")
     now = (await till.rows("SELECT extract(epoch FROM clock_timestamp())::bigint AS now"))[0]["now"]
-    provider: Any = Recent()
-    await sweep(ledger, provider, adopt=refuse)
+    usual: Any = Recent(pages=MOST_PAGES + 5)
+    await sweep(ledger, usual, adopt=refuse)
+    assert abs(now - usual.since[0] - 2 * 86_400) < 60
+    assert len(usual.since) == MOST_PAGES
     await till.harness.execute("UPDATE job_runs SET succeeded_at = succeeded_at - interval '7 days'")
-    await sweep(ledger, provider, adopt=refuse)
-    usual, longer = (now - since for since in provider.since)
-    assert abs(usual - 2 * 86_400) < 60
-    assert abs(longer - 9 * 86_400) < 60
-    away: Any = Recent(is_away=True)
-    with pytest.raises(ProviderUnreachable):  # as a failed run it does not count as a success
+    longer: Any = Recent(pages=MOST_PAGES + 5)
+    await sweep(ledger, longer, adopt=refuse)
+    assert abs(now - longer.since[0] - 9 * 86_400) < 60
+    assert len(longer.since) == MOST_PAGES + 6
+
+
+async def test_a_sweep_after_a_rest_succeeds_only_when_all_was_asked(till: "Till") -> None:
+    """Else the next one would begin two days ago."""
+    ledger = ledger_of(till.harness.service.database)
+    await till.harness.run_job("sweep")
+    await till.harness.execute("UPDATE job_runs SET succeeded_at = succeeded_at - interval '7 days'")
+    away: Any = Recent(fails=True)
+    with pytest.raises(ProviderUnreachable):
         await sweep(ledger, away, adopt=refuse)
+    strangers: Any = Recent(pages=1)
+    with pytest.raises(UpstreamUnavailable):
+        await sweep(ledger, strangers, adopt=orders_is_away)
 
 
 async def refuse(_payment: ProviderPayment) -> bool:
     """Nothing is taken in."""
     return False
+
+
+async def orders_is_away(_payment: ProviderPayment) -> bool:
+    """Nobody can say whose it is."""
+    raise UpstreamUnavailable("orders")
