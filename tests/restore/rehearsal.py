@@ -23,6 +23,7 @@ from tests.invariants import settled_violations
 from tests.patience import NeverHappened, eventually
 from tests.replay import opened_replay
 from tests.restore.backups import Backup, restore
+from tests.restore.regretting import Regretting
 from tests.restore.returning import Returning
 from tests.shop import Shop
 from tests.shop_process import ShopProcess
@@ -54,7 +55,7 @@ class Rehearsal:
     async def of(self, backup: Backup) -> None:
         """Take it, trade on, lose everything, restore, and judge what is there."""
         self._backup = backup.name
-        returning = await Returning.come_in(self.shop)
+        returning, regretting = await Returning.come_in(self.shop), await Regretting.buy(self.shop)
         await self._sell(PURCHASES)
 
         async def meanwhile() -> None:
@@ -62,29 +63,35 @@ class Rehearsal:
             self.load.promises.orders[await returning.buy()] = returning.shopper.user_id
 
         since = await backup.take(self.process, meanwhile)
+        await regretting.cancel()
         await self._sell(PURCHASES)
         await self._lose_everything()
         began = time.monotonic()
-        await restore(backup, self.process)
-        restored = time.monotonic()
-        await asyncio.to_thread(self.process.open, **HASTE)
-        opened = time.monotonic()
-        lost = await self._lost()
-        promised = len(self.load.promises.orders)
-        self._tell(f"{promised} orders were placed; {promised - len(lost)} are back, {len(lost)} are lost")
-        self._tell(f"restored in {restored - began:.1f} s, open again after {opened - began:.1f} s")
-        for id_ in lost:
-            del self.load.promises.orders[id_]
+        await self._reopen(backup)
         await self._bring_to_rest(since)
         self._tell(f"the shop and the provider agree {time.monotonic() - began:.1f} s after the restore began")
         await self._judge()
-        await self._come_back(returning)
+        await self._come_back(returning, regretting)
         await self.load.resume()
         await self._sell(PURCHASES // 2)
         await self.load.pause()
         await self._judge()
         self._tell(f"and {PURCHASES // 2} more purchases were made")
         await self.load.resume()
+
+    async def _reopen(self, backup: Backup) -> None:
+        """With what was kept; what is lost is no promise any more."""
+        began = time.monotonic()
+        await restore(backup, self.process)
+        restored = time.monotonic()
+        await asyncio.to_thread(self.process.open, **HASTE)
+        opened = time.monotonic()
+        promised = self.load.promises.orders
+        lost = await self._lost()
+        self._tell(f"{len(promised)} orders were placed; {len(promised) - len(lost)} are back, {len(lost)} are lost")
+        self._tell(f"restored in {restored - began:.1f} s, open again after {opened - began:.1f} s")
+        for id_ in lost:
+            del promised[id_]
 
     async def _sell(self, purchases: int) -> None:
         """Until so many more are through."""
@@ -102,10 +109,10 @@ class Rehearsal:
             shutil.rmtree(self.process.data / name)
         await self.load.pause()
 
-    async def _come_back(self, returning: Returning) -> None:
+    async def _come_back(self, returning: Returning, regretting: Regretting) -> None:
         is_known = returning.order is not None and returning.order["id"] in self.load.promises.orders
-        if complaint := await returning.buy_again(is_known=is_known):
-            self.complaints.append(f"{self._backup}: {complaint}")
+        complaints = (await returning.buy_again(is_known=is_known), await regretting.complaint())
+        self.complaints += [f"{self._backup}: {complaint}" for complaint in complaints if complaint]
 
     async def _lost(self) -> list[str]:
         """Orders that were promised and that nobody knows any more."""
