@@ -13,7 +13,7 @@ from chassis.clients import AsgiUpstream, Upstream, UpstreamRequest, Upstreams
 from chassis.events import Bus
 from chassis.runner import Listener
 from chassis.service import client_for
-from chassis.telemetry import Metrics
+from chassis.telemetry import Metrics, service_name, traceparent
 from gateway import status_page
 from gateway.access_log import AccessLog
 from gateway.addresses import ClientAddresses
@@ -111,6 +111,9 @@ class Gateway:
 
     async def _serve_status(self, request: Request) -> Response:
         """The policy has checked the token, if there is one; here it says who is asking."""
+        # A page is called in a fresh context: what it asks the services is the gateway's, and below its request.
+        service_name.set(GATEWAY)
+        traceparent.set(request.headers.get("traceparent", ""))
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         principal = self.policy.tokens.verify(token) if scheme.lower() == "bearer" else None
         return await status_page.answer(request, principal if isinstance(principal, Principal) else None, self.overview)

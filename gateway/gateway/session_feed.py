@@ -10,7 +10,7 @@ import msgspec
 from chassis.auth import KeySet
 from chassis.clients import InternalClient
 from chassis.events import Bus, Consuming, Envelope, Poison
-from chassis.telemetry import get_logger
+from chassis.telemetry import get_logger, service_name
 from gateway.revocations import Revocations
 from gateway.routes import GATEWAY
 
@@ -71,6 +71,7 @@ class SessionFeed:
         self._due.set()
 
     async def _keep_sessions(self) -> None:
+        service_name.set(GATEWAY)
         while True:
             self._due.clear()
             await self._read_snapshot()
@@ -99,7 +100,8 @@ class SessionFeed:
             await asyncio.sleep(UNLOADED_PAUSE if not self._keys.is_loaded else self._refresh)
 
     async def fetch_keys(self) -> None:
-        """Read the key set; the one in use stays when that fails."""
+        """Read the key set, in a task of its own; the one in use stays when that fails."""
+        service_name.set(GATEWAY)
         try:
             await self._keys.refresh()
         except Exception as error:  # noqa: BLE001 - as above

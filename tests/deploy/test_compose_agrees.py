@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import AliasChoices
 
+from accounts.registration import DEMO_PASSWORD, DEMO_USERS
 from accounts.settings import AccountsSettings
 from cart.settings import CartSettings
 from catalog.settings import CatalogSettings
@@ -176,6 +177,16 @@ def test_a_part_starts_after_its_own_migrations_and_what_ends_is_waited_for(comp
         if need["condition"] == "service_completed_successfully"
     }
     assert waited_for == set(compose.ending())
+
+
+@pytest.mark.parametrize("document", ["docker-compose.yml", "README.md"])
+def test_who_opens_the_demo_is_told_where_its_door_is_and_how_to_sign_in(compose: ComposeFile, document: str) -> None:
+    """`up --wait` prints nothing of the kind."""
+    told = (ROOT / document).read_text()
+    assert [word for word in (*(user.email for user in DEMO_USERS), DEMO_PASSWORD) if word not in told] == []
+    for name in ("gateway", "simulator"):
+        (door,) = compose.containers[name]["ports"]
+        assert door.split(":")[1] in told, name
 
 
 def test_what_belongs_to_the_demo_is_not_required_outside_it(compose: ComposeFile) -> None:

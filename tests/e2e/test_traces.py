@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from stack.topology import PARTS, SERVICES
 from tests.collector import OPENED_IN_IT, WHOLE_PURCHASE, Collector, Seen, listening_collector
 from tests.patience import eventually
 from tests.shop import Shop
@@ -133,6 +134,22 @@ async def test_the_webhook_is_a_request_of_its_own_that_leads_to_the_order(purch
         names = {(span.service, span.name) for span in purchase.collector.trace(came_by)}
         assert ("gateway", "POST /api/v1/payments/webhooks/razorpay") in names
         assert observed.attributes["haat.correlation_id"] == purchase.order["id"]
+
+
+async def test_what_the_gateway_asks_for_itself_is_told_in_its_name(purchase: Purchase) -> None:
+    """It reads the ended sessions without being asked, and `/status` from every service."""
+    staff = await purchase.shop.staff()
+    answer = await staff.send("GET", "/status")
+    assert answer.status_code == 200
+
+    async def are_there() -> bool:
+        trace = purchase.collector.trace(answer.headers["x-request-id"])
+        return {span.name for span in trace if span.service == "gateway"} >= {f"GET {part.name}" for part in SERVICES}
+
+    await eventually(are_there, what="What the gateway asked, below the request that made it ask")
+    unasked = [span for span in purchase.collector.spans if span.name == "GET accounts" and not span.parent_id]
+    assert {span.service for span in unasked} == {"gateway"}
+    assert {span.service for span in purchase.collector.spans} == {part.name for part in PARTS}
 
 
 async def test_nothing_personal_and_no_secret_is_in_any_span(purchase: Purchase) -> None:
