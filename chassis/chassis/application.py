@@ -1,6 +1,7 @@
 """The ASGI application of a service: routes, problems for every refusal, and documents that tell clients about both."""
 
 import json
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -27,6 +28,8 @@ from chassis.problems import (
 )
 from chassis.telemetry import get_logger, request_id
 
+_SENTENCES = {"missing": "is required", "extra_forbidden": "is no field of this object"}
+_SENTENCES |= dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "must be an object")
 _REPLACED = ("HTTPValidationError", "ValidationError")
 """What FastAPI says about refusals."""
 
@@ -107,8 +110,13 @@ def _field_error(item: Any) -> FieldError:
     place, *path = item["loc"] or ("body",)
     if place == "body":
         escaped = [str(part).replace("~", "~0").replace("/", "~1") for part in path]
-        return FieldError("".join(f"/{part}" for part in escaped), item["type"], item["msg"])
-    return FieldError(str(path[0] if path else place), item["type"], item["msg"], where="parameter")
+        return FieldError("".join(f"/{part}" for part in escaped), item["type"], _sentence(item))
+    return FieldError(str(path[0] if path else place), item["type"], _sentence(item), where="parameter")
+
+
+def _sentence(item: Any) -> str:
+    """What the value must be, as our own refusals say it: pydantic speaks of inputs and dictionaries."""
+    return _SENTENCES.get(item["type"]) or re.sub(r"^\w+ should ", "must ", item["msg"])
 
 
 class LastResort:

@@ -6,8 +6,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from chassis.strict import MAX_AMOUNT, Answer
 
-Currency = Annotated[str, StringConstraints(pattern="^[A-Z]{3}$")]
-"""ISO 4217 code."""
+Currency = Annotated[str, StringConstraints(pattern="^[A-Z]{3}$"), Field(description="ISO 4217.", examples=["INR"])]
 
 
 class Money(Answer):
@@ -15,7 +14,8 @@ class Money(Answer):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", from_attributes=True)
 
-    amount: Annotated[int, Field(ge=0, le=MAX_AMOUNT * 50 * 99)]
+    amount: Annotated[int, Field(ge=0, le=MAX_AMOUNT * 50 * 99, examples=[149900])]
+    """Minor units (paise)."""
     currency: Currency
 
     @classmethod

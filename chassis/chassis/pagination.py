@@ -21,8 +21,11 @@ class PageQuery(QueryParams):
     """The parameters that every list understands."""
 
     limit: query_int(1, 100) = 50  # type: ignore[valid-type]  # a type made for these bounds
+    """Items of one page."""
     cursor: QueryText | None = None
+    """`next_cursor` of the page before; none for the first page. Repeat the same filters with it."""
     count: QueryBool = False
+    """Whether to tell the `total` too, counted to 10,000 and no further."""
 
 
 def encode_cursor(scope: str, *values: CursorValue) -> str:

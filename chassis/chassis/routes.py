@@ -202,10 +202,9 @@ def _refuse_unknown(request: Request, known: frozenset[str]) -> None:
     query: bytes = request.scope["query_string"]
     if query:
         given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+        message = f"is no parameter of this route, which takes {', '.join(sorted(known)) or 'none'}"
         if unknown := [name for name in given if name not in known]:
-            raise InputInvalid(
-                [FieldError(name, "extra_forbidden", "is no parameter of this route", "parameter") for name in unknown]
-            )
+            raise InputInvalid([FieldError(name, "extra_forbidden", message, "parameter") for name in unknown])
 
 
 async def _authorise(request: Request, service: "Service", declared: dict[str, Any]) -> None:
@@ -310,7 +309,9 @@ class Router(APIRouter):
     """Routes of which each declares who may call it."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(route_class=StrictRoute, redirect_slashes=False, **options)
+        options |= {"route_class": StrictRoute, "redirect_slashes": False}
+        # Clients that are made from the document name their methods so.
+        super().__init__(generate_unique_id_function=lambda route: route.name, **options)
 
 
 def caller_from_token(request: Request) -> str | None:

@@ -136,14 +136,9 @@ def _storable(value: Any) -> Any:
 
 
 Id = Annotated[UUID, BeforeValidator(_id)]
-Time = Annotated[
-    datetime,
-    BeforeValidator(_time),
-    PlainSerializer(format_time, return_type=str, when_used="json"),
-]
-Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
-"""Minor units of the shop's currency (paise)."""
-Quantity = Annotated[int, Field(ge=1, le=99)]
+Time = Annotated[datetime, BeforeValidator(_time), PlainSerializer(format_time, return_type=str, when_used="json")]
+Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT, description="Minor units (paise).", examples=[149900])]
+Quantity = Annotated[int, Field(ge=1, le=99, examples=[2])]
 QueryBool = Annotated[bool, BeforeValidator(_query_boolean)]
 QueryText = Annotated[str, StringConstraints(max_length=200), BeforeValidator(_storable)]
 
@@ -158,11 +153,8 @@ QueryInt = query_int(-(2**31), 2**31 - 1)
 
 def text(minimum: int, maximum: int, pattern: str | None = None) -> Any:
     """A text type of bounded length; leading and trailing spaces do not count towards it and are dropped."""
-    return Annotated[
-        str,
-        StringConstraints(min_length=minimum, max_length=maximum, pattern=pattern, strip_whitespace=True),
-        BeforeValidator(_storable),
-    ]
+    bounds = StringConstraints(min_length=minimum, max_length=maximum, pattern=pattern, strip_whitespace=True)
+    return Annotated[str, bounds, BeforeValidator(_storable)]
 
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -183,16 +175,16 @@ def one_of(enum: type[Choice]) -> Any:
 class RequestBody(BaseModel):
     """A body that a client sends: exact types, no unknown fields."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 class QueryParams(BaseModel):
     """Query parameters as one model, so that unknown ones are refused: `Annotated[MyQuery, Query()]`."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 class Answer(BaseModel):
     """A body that a client receives. Built from keyword arguments or from attributes."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)

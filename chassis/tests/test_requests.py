@@ -71,6 +71,28 @@ async def test_a_body_is_taken_literally(toy: Harness, body: bytes, pointer: str
     assert await toy.fetch("SELECT * FROM things") == []
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"[]", "must be an object"),
+        (b"{}", "is required"),
+        (b'{"name":"a","colour":"red"}', "is no field of this object"),
+        (b'{"name":3}', "must be a valid string"),
+        (b'{"name":""}', "must have at least 1 character"),
+    ],
+    ids=str,
+)
+async def test_what_is_wrong_with_a_value_is_said_in_our_words(toy: Harness, body: bytes, message: str) -> None:
+    assert [error["message"] for error in refusal(await post(toy, body), 422)["errors"]] == [message]
+
+
+async def test_who_misspells_a_parameter_is_told_those_that_exist(toy: Harness) -> None:
+    [error] = refusal(await toy.client.get(f"{THINGS}?limt=3"), 422)["errors"]
+    assert error["message"].startswith("is no parameter of this route, which takes count, cursor, limit")
+    [error] = refusal(await toy.client.get("/api/v1/whoami?x", headers=toy.as_user()), 422)["errors"]
+    assert error["message"] == "is no parameter of this route, which takes none"
+
+
 @pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "application/vnd.toy+json"])
 async def test_json_under_any_of_its_names_is_taken(toy: Harness, kind: str) -> None:
     assert (await post(toy, b'{"name":"a"}', kind=kind)).status_code == 201

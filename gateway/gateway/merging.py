@@ -9,8 +9,10 @@ SHARED_SCHEMAS = frozenset({"Problem"})
 """The same in every service, so they keep their name."""
 INTRODUCTION = """\
 One API for the whole shop. Sign in with `POST /api/v1/auth/login`, then send the access token as
-`Authorization: Bearer …`. Money is in integer minor units, time in UTC, and every refusal is a problem document
-whose `code` is explained under [/problems](/problems). Events are described in [/asyncapi.json](/asyncapi.json).
+`Authorization: Bearer …`. A guest needs no account: the first `POST /api/v1/cart/items` answers an `X-Cart-Token`
+to send from then on. Lists come in pages: `next_cursor` of one is the `cursor` of the next. Money is in integer minor
+units (`149900` is ₹1,499.00), time in UTC, and every refusal is a problem document whose `code` is explained under
+[/problems](/problems). Events are described in [/asyncapi.json](/asyncapi.json).
 """
 _METHODS = ("get", "put", "post", "delete", "patch")
 
@@ -38,12 +40,32 @@ def merge_openapi(
         "tags": [*tags, {"name": GATEWAY, "description": "Health, status and documents."}],
         "paths": paths,
         "components": {
-            "schemas": schemas,
+            "schemas": _reachable(schemas, paths),
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
         "x-problems": [codes[code] for code in sorted(codes)],
         "x-missing-services": missing,
     }
+
+
+def _reachable(schemas: dict[str, Any], paths: dict[str, Any]) -> dict[str, Any]:
+    """The schemas that public routes lead to: what services say to each other is nobody's business here."""
+    found: set[str] = set()
+    waiting = _references(paths) | SHARED_SCHEMAS
+    while waiting:
+        found |= waiting
+        waiting = set().union(*(_references(schemas.get(name)) for name in waiting)) - found
+    return {name: schema for name, schema in schemas.items() if name in found}
+
+
+def _references(value: Any) -> set[str]:
+    if isinstance(value, list):
+        return set().union(*map(_references, value))
+    if not isinstance(value, dict):
+        return set()
+    own = value.get("$ref")
+    named = {own.removeprefix("#/components/schemas/")} if isinstance(own, str) else set()
+    return named.union(*map(_references, value.values()))
 
 
 def _about(part: dict[str, Any]) -> str:

@@ -88,6 +88,7 @@ async def _front(request: Request) -> Response:
             ("/docs", "Browse and try the API"),
             ("/api/v1/products", "Products, as an app sees them"),
             ("/problems", "What each refusal means"),
+            ("/status", "How every part of the shop stands, for staff"),
             ("/openapi.json", "OpenAPI document"),
             ("/asyncapi.json", "Events, as an AsyncAPI document"),
         )

@@ -16,16 +16,23 @@ from gateway.testing import SERVICES, Front
 
 def described(service: str, *paths: str, code: str = "") -> dict[str, Any]:
     """A service's own document, as the chassis writes it."""
-    reference = {"$ref": "#/components/schemas/Thing"}
+    reference, part = {"$ref": "#/components/schemas/Thing"}, {"$ref": "#/components/schemas/Part"}
     answer = {"200": {"description": "It.", "content": {"application/json": {"schema": reference}}}}
     operation = {"operationId": "read", "summary": "Read", "tags": ["x"], "x-access": "all", "responses": answer}
     needed = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
-    parent = {"type": "object", "properties": {"self": reference, "$ref": {"type": "string"}}}
+    parent = {"type": "object", "properties": {"self": reference, "part": part, "$ref": {"type": "string"}}}
     return {
         "openapi": "3.1.0",
         "info": {"title": service, "version": "1"},
         "paths": {path: {"get": operation | ({"parameters": needed} if "{id}" in path else {})} for path in paths},
-        "components": {"schemas": {"Thing": parent, "Problem": {"title": "Problem", "type": "object"}}},
+        "components": {
+            "schemas": {
+                "Thing": parent,
+                "Part": {"type": "object"},
+                "Secret": {"type": "object", "properties": {"thing": reference}},
+                "Problem": {"title": "Problem", "type": "object"},
+            }
+        },
         "x-problems": [{"code": code, "status": 409, "title": "No", "description": "<b>No</b>"}] if code else [],
     }
 
@@ -75,7 +82,10 @@ async def test_one_valid_document_with_what_is_reachable(shop: dict[str, FakeUps
         "/api/v1/payments",
     }
     assert not any(path.startswith(("/internal", "/metrics")) for path in merged["paths"])
-    assert {"Problem", "cart.Thing", "orders.Thing"} <= set(merged["components"]["schemas"])
+    schemas = set(merged["components"]["schemas"])
+    assert schemas == {"Problem", *(f"{name}.{kind}" for name in SERVICES for kind in ("Thing", "Part"))}, (
+        "what public routes lead to, and nothing that services say to each other"
+    )
     assert merged["components"]["schemas"]["cart.Thing"]["properties"]["self"] == {
         "$ref": "#/components/schemas/cart.Thing"
     }

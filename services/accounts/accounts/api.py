@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response
 
@@ -74,6 +74,18 @@ router = Router(prefix="/api/v1", tags=["accounts"], dependencies=[Depends(_not_
 keys_router = Router(tags=["accounts"])
 
 _AUTH = access("all", idempotency="none", transaction=False, uses_token=False)
+_GUEST: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "X-Cart-Token",
+            "in": "header",
+            "required": False,
+            "description": "The guest's cart, as `POST /api/v1/cart/items` answered it; its token is dead afterwards."
+            " Browsers send it as the cookie `cart_token`.",
+            "schema": {"type": "string", "maxLength": 200},
+        }
+    ]
+}
 _AUTH_USER = access("user", idempotency="none")
 _USER = access("user")
 _ADMIN = access("admin")
@@ -98,13 +110,13 @@ def _signed_in(user: User, tokens: TokenPair) -> SignedInView:
     return SignedInView(user=UserView.model_validate(user), tokens=TokensView.model_validate(tokens))
 
 
-@router.post("/auth/register", status_code=201, openapi_extra=_AUTH)
+@router.post("/auth/register", status_code=201, openapi_extra=_AUTH | _GUEST)
 async def register(body: Registration, database: Db, desk: Desk, visitor: From) -> SignedInView:
     """Open an account and sign in. A guest cart sent along becomes the new user's."""
     return _signed_in(*await registration.register(database, desk, registration=body, visitor=visitor))
 
 
-@router.post("/auth/login", openapi_extra=_AUTH)
+@router.post("/auth/login", openapi_extra=_AUTH | _GUEST)
 async def sign_in(body: SignIn, database: Db, desk: Desk, visitor: From) -> SignedInView:
     """Sign in. A guest cart sent along is merged into the user's."""
     return _signed_in(*await sessions.sign_in(database, desk, credentials=body, visitor=visitor))

@@ -153,7 +153,9 @@ class TokensView(Answer):
     access_token: str
     token_type: str = "Bearer"  # noqa: S105 - the kind of token, not one
     expires_in: int
+    """Seconds until the access token is over; then refresh it."""
     refresh_token: str
+    """Good for one use."""
 
 
 class SignedInView(Answer):

@@ -9,7 +9,9 @@ class Money(Answer):
     """An amount in minor units (paise) and its currency."""
 
     amount: int
+    """Minor units (paise)."""
     currency: str
+    """ISO 4217."""
 
 
 class CategoryRef(Answer):
@@ -79,10 +81,12 @@ class ProductListItem(Answer):
     category: CategoryRef
     price: Money
     compare_at_price: Money | None
+    """To be shown crossed out."""
     in_stock: bool
     is_featured: bool
     image_url: str | None
     default_variant_id: Id | None
+    """What `POST /api/v1/cart/items` takes when the shopper does not choose."""
     created_at: Time
 
 
@@ -96,7 +100,9 @@ class PriceBand(Answer):
     """How many products a price band has under all other filters; give the ends as min_price and max_price."""
 
     min_price: int
+    """Minor units (paise)."""
     max_price: int | None
+    """Minor units (paise); none for the last band."""
     count: int
 
 
@@ -133,6 +139,7 @@ class VariantAnswer(Answer):
     price: Money
     compare_at_price: Money | None
     available: int
+    """How many can be had now."""
     in_stock: bool
     is_active: bool
 
@@ -162,7 +169,9 @@ class StockAnswer(Answer):
     sku: str
     on_hand: int
     reserved: int
+    """Held by orders that are not paid yet."""
     available: int
+    """On hand and not reserved."""
     low_stock_threshold: int
 
 
@@ -187,9 +196,11 @@ class Movement(Answer):
     """A row of the ledger."""
 
     number: int
+    """Grows with every movement."""
     kind: Literal["initial", "adjustment", "committed", "returned"]
     delta: int
     on_hand: int
+    """After it."""
     reason: str | None
     order_id: Id | None
     actor_id: Id | None

@@ -63,6 +63,18 @@ PUBLIC = "public, max-age=30, stale-while-revalidate=60, stale-if-error=300"
 """Without catalog the shop can be looked at for five minutes more; what is bought, and for how much, is asked anew."""
 PRIVATE = "no-store"
 
+IF_MATCH: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "If-Match",
+            "in": "header",
+            "required": False,
+            "description": "The ETag of what you have read: when somebody has changed it since, nothing is done.",
+            "schema": {"type": "string", "examples": ['"3.17"']},
+        }
+    ]
+}
+
 router = Router(prefix="/api/v1", tags=["catalog"])
 
 
@@ -123,14 +135,14 @@ async def post_category(draft: CategoryDraft, session: Session) -> Response:
     return _changed(found, location=f"/api/v1/categories/{category_id}")
 
 
-@router.patch("/categories/{category_id}", response_model=CategoryDetail, openapi_extra=access("staff"))
+@router.patch("/categories/{category_id}", response_model=CategoryDetail, openapi_extra=access("staff") | IF_MATCH)
 async def patch_category(request: Request, category_id: Id, patch: CategoryPatch, session: Session) -> Response:
     """Rename, move or hide a category. Accepts If-Match."""
     await change_category(session, category_id, patch, expected_tag=if_match(request))
     return _changed(await read_category(session_fetch(session), str(category_id), for_staff=True))
 
 
-@router.delete("/categories/{category_id}", status_code=204, openapi_extra=access("staff"))
+@router.delete("/categories/{category_id}", status_code=204, openapi_extra=access("staff") | IF_MATCH)
 async def remove_category(request: Request, category_id: Id, session: Session) -> None:
     """Delete an empty category. Accepts If-Match."""
     await delete_category(session, category_id, expected_tag=if_match(request))
@@ -194,7 +206,7 @@ async def post_product(request: Request, draft: ProductDraft, session: Session, 
     return _changed(found, location=f"/api/v1/products/{product_id}")
 
 
-@router.patch("/products/{product_id}", response_model=ProductDetail, openapi_extra=access("staff"))
+@router.patch("/products/{product_id}", response_model=ProductDetail, openapi_extra=access("staff") | IF_MATCH)
 async def patch_product(request: Request, product_id: Id, patch: ProductPatch, session: Session) -> Response:
     """Change a product. Accepts If-Match, of which only the version counts: a sale is no conflict."""
     currency = _currency(request)
@@ -202,14 +214,17 @@ async def patch_product(request: Request, product_id: Id, patch: ProductPatch, s
     return _changed(await read_product(session_fetch(session), str(product_id), currency=currency, for_staff=True))
 
 
-@router.delete("/products/{product_id}", status_code=204, openapi_extra=access("staff"))
+@router.delete("/products/{product_id}", status_code=204, openapi_extra=access("staff") | IF_MATCH)
 async def remove_product(request: Request, product_id: Id, session: Session) -> None:
     """Take a product off sale for good; orders keep their snapshots. Accepts If-Match."""
     await withdraw_product(session, product_id, expected_tag=if_match(request))
 
 
 @router.post(
-    "/products/{product_id}/variants", status_code=201, response_model=VariantAnswer, openapi_extra=access("staff")
+    "/products/{product_id}/variants",
+    status_code=201,
+    response_model=VariantAnswer,
+    openapi_extra=access("staff") | IF_MATCH,
 )
 async def post_variant(
     request: Request, product_id: Id, draft: VariantDraft, session: Session, caller: Caller
@@ -224,7 +239,9 @@ async def post_variant(
 
 
 @router.patch(
-    "/products/{product_id}/variants/{variant_id}", response_model=VariantAnswer, openapi_extra=access("staff")
+    "/products/{product_id}/variants/{variant_id}",
+    response_model=VariantAnswer,
+    openapi_extra=access("staff") | IF_MATCH,
 )
 async def patch_variant(
     request: Request, product_id: Id, variant_id: Id, patch: VariantPatch, session: Session
@@ -235,7 +252,9 @@ async def patch_variant(
     return _changed(await read_variant(session, product_id, variant_id, currency=currency))
 
 
-@router.delete("/products/{product_id}/variants/{variant_id}", status_code=204, openapi_extra=access("staff"))
+@router.delete(
+    "/products/{product_id}/variants/{variant_id}", status_code=204, openapi_extra=access("staff") | IF_MATCH
+)
 async def delete_variant(request: Request, product_id: Id, variant_id: Id, session: Session) -> None:
     """Take a variant off sale for good, unless it is the last one. Accepts If-Match with the product's tag."""
     tag = if_match(request)

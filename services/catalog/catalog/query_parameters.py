@@ -43,9 +43,9 @@ def described(model: type[QueryParams]) -> dict[str, Any]:
             return definitions[part["$ref"].rpartition("/")[2]]
         return {key: inlined(value) for key, value in part.items()}
 
-    return {
-        "parameters": [
-            {"name": name, "in": "query", "required": False, "schema": inlined(field)}
-            for name, field in schema["properties"].items()
-        ]
-    }
+    def parameter(name: str, field: dict[str, Any]) -> dict[str, Any]:
+        kept = {key: value for key, value in field.items() if key != "description"}
+        about = {"description": field["description"]} if "description" in field else {}
+        return {"name": name, "in": "query", "required": False, **about, "schema": inlined(kept)}
+
+    return {"parameters": [parameter(name, field) for name, field in schema["properties"].items()]}

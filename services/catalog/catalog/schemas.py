@@ -22,19 +22,31 @@ from chassis.strict import MAX_AMOUNT, Amount, Id, Quantity, QueryBool, QueryTex
 MAX_STOCK = 1_000_000
 MAX_VARIANTS = 100
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
-Slug = Annotated[str, StringConstraints(max_length=100, pattern="^[a-z0-9]+(-[a-z0-9]+)*$")]
-Sku = Annotated[str, StringConstraints(max_length=64, pattern="^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$")]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Field(examples=["Brass Desk Lamp"])
+]
+Slug = Annotated[
+    str, StringConstraints(max_length=100, pattern="^[a-z0-9]+(-[a-z0-9]+)*$"), Field(examples=["brass-desk-lamp"])
+]
+Sku = Annotated[
+    str,
+    StringConstraints(max_length=64, pattern="^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"),
+    Field(examples=["LAMP-042-01"]),
+]
 Description = Annotated[str, StringConstraints(max_length=10_000, strip_whitespace=True)]
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
-Stock = Annotated[int, Field(ge=0, le=MAX_STOCK)]
+Reason = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200, strip_whitespace=True),
+    Field(examples=["Delivered by the workshop"]),
+]
+Stock = Annotated[int, Field(ge=0, le=MAX_STOCK, examples=[25])]
 Position = Annotated[int, Field(ge=0, le=100_000)]
 OptionName = Annotated[str, StringConstraints(min_length=1, max_length=40, strip_whitespace=True)]
 OptionValue = Annotated[str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True)]
-Options = Annotated[dict[OptionName, OptionValue], Field(max_length=5)]
+Options = Annotated[dict[OptionName, OptionValue], Field(max_length=5, examples=[{"colour": "brass"}])]
 AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=60, strip_whitespace=True)]
 AttributeValue = Annotated[str, StringConstraints(max_length=500)] | StrictInt | StrictFloat | StrictBool
-Attributes = Annotated[dict[AttributeName, AttributeValue], Field(max_length=50)]
+Attributes = Annotated[dict[AttributeName, AttributeValue], Field(max_length=50, examples=[{"made in": "India"}])]
 
 
 class PatchBody(RequestBody):
@@ -67,10 +79,14 @@ class CategoryDraft(RequestBody):
 
     name: Name
     slug: Slug | None = None
+    """Made of the name when it is not given."""
     description: Description = ""
     parent_id: Id | None = None
+    """None is at the top."""
     position: Position = 0
+    """Among its siblings, the smallest first."""
     is_active: bool = True
+    """Shoppers see active ones only."""
 
 
 class CategoryPatch(PatchBody):
@@ -92,9 +108,13 @@ class VariantDraft(RequestBody):
     sku: Sku
     price: Price
     stock: Stock
+    """What is on hand."""
     options: Options = Field(default_factory=dict)
+    """What tells it from the other variants."""
     compare_at_price: Price | None = None
+    """Shown crossed out; higher than the price."""
     low_stock_threshold: Stock = 5
+    """Staff are told of it at this many and below."""
     is_active: bool = True
 
     @model_validator(mode="after")
@@ -125,10 +145,13 @@ class ProductDraft(RequestBody):
     category_id: Id
     variants: Annotated[list[VariantDraft], Field(min_length=1, max_length=MAX_VARIANTS)]
     slug: Slug | None = None
+    """Made of the name when it is not given."""
     description: Description = ""
     is_featured: bool = False
+    """Whether the shop wants it to be seen."""
     is_active: bool = True
     attributes: Attributes = Field(default_factory=dict)
+    """What else is known of it; shown, not searched."""
 
 
 class ProductPatch(PatchBody):
@@ -146,8 +169,10 @@ class ProductPatch(PatchBody):
 class Adjustment(RequestBody):
     """Stock that was counted, delivered, lost or broken."""
 
-    delta: Annotated[int, Field(ge=-MAX_STOCK, le=MAX_STOCK)]
+    delta: Annotated[int, Field(ge=-MAX_STOCK, le=MAX_STOCK, examples=[-2])]
+    """Added to what is on hand; below 0 is taken away."""
     reason: Reason
+    """For the ledger."""
 
     @field_validator("delta")
     @classmethod
@@ -162,14 +187,23 @@ class ProductQuery(PageQuery):
     """The filters and orders of the product list."""
 
     search: QueryText | None = None
+    """Words of name, SKUs or description: all of them, the last also unfinished; typing mistakes are forgiven."""
     category: QueryText | None = None
+    """Id or slug; its whole subtree."""
     min_price: query_int(0, MAX_AMOUNT) | None = None  # type: ignore[valid-type]  # a type made for these bounds
+    """Minor units (paise)."""
     max_price: query_int(0, MAX_AMOUNT) | None = None  # type: ignore[valid-type]  # as above
+    """Minor units (paise)."""
     in_stock: QueryBool | None = None
+    """true: only what can be had now."""
     featured: QueryBool | None = None
+    """true: only what the shop wants to be seen."""
     is_active: QueryBool | None = None
+    """For staff, who see inactive products too."""
     ordering: one_of(Ordering) | None = None  # type: ignore[valid-type]  # a type made for this enum
+    """A minus is from the greatest on. `relevance` with `search`, else newest first."""
     facets: QueryBool = False
+    """Whether to count the products by category and price band too."""
 
 
 class WantedItem(RequestBody):

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response
 
@@ -42,6 +42,20 @@ Key = Annotated[str, Depends(_key)]
 Till = Annotated[Checkout, Depends(_checkout)]
 
 
+GUEST: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "X-Cart-Token",
+            "in": "header",
+            "required": False,
+            "description": "The guest's cart with which the caller has just signed in: it is ordered even if it is not"
+            " merged into the caller's yet. Browsers send it as the cookie `cart_token`.",
+            "schema": {"type": "string", "maxLength": 200},
+        }
+    ]
+}
+
+
 def _guest_token_hash(request: Request) -> str | None:
     """The guest cart this request carries, in the header or else in the cookie; what cannot be a token is ignored."""
     for token in (request.headers.get("x-cart-token"), request.cookies.get(CART_COOKIE)):
@@ -61,7 +75,7 @@ router = Router(prefix="/api/v1/orders", tags=["orders"], dependencies=[Depends(
     "",
     status_code=201,
     response_model=OrderView,
-    openapi_extra=access("user", idempotency="required", transaction=False),
+    openapi_extra=access("user", idempotency="required", transaction=False) | GUEST,
 )
 async def place_order(request: Request, caller: Caller, key: Key, body: PlaceOrder, checkout: Till) -> Response:
     """Order what is in the cart. The same Idempotency-Key again answers the order as it is by then."""

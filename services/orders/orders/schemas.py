@@ -42,7 +42,9 @@ class PlaceOrder(RequestBody):
     shipping_address_id: Id | None = None
     """An address of the caller's address book; or give `shipping_address`."""
     shipping_address: Address | None = None
+    """Of its own; or give `shipping_address_id`."""
     billing_address: Address | None = None
+    """Where the bill goes, if not to the shipping address."""
     expected_total: Money | None = None
     """The total the shopper was shown. When it is not the order's, nothing is ordered."""
     note: Note | None = None
@@ -96,6 +98,7 @@ class OrderItemView(Answer):
     image_url: str | None
     quantity: int
     price_at_purchase: Money
+    """Of one, fixed when the order was placed."""
     line_total: Money
 
 
@@ -134,6 +137,7 @@ class OrderView(Answer):
 
     id: Id
     number: str
+    """What people call it."""
     status: Status
     payment_status: PaymentStatus
     currency: str
@@ -144,10 +148,13 @@ class OrderView(Answer):
     note: str | None
     placed_at: Time
     pay_by: Time
+    """When it expires unless it is paid."""
     paid_at: Time | None
+    """When the money was captured."""
     shipped_at: Time | None
     delivered_at: Time | None
     closed_at: Time | None
+    """When it was cancelled, or expired."""
     tracking: Tracking | None
 
 

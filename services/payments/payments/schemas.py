@@ -18,7 +18,9 @@ class SignedMoney(Answer):
     """An amount that may be less than nothing."""
 
     amount: int
+    """Minor units (paise)."""
     currency: str
+    """ISO 4217."""
 
 
 class PaymentRequest(RequestBody):
@@ -39,7 +41,9 @@ class RefundRequest(RequestBody):
     """How much to give back and why; everything that is left when no amount is given."""
 
     amount: Money | None = None
+    """At most what was captured and not given back; all of that when it is not given."""
     reason: text(1, 200)  # type: ignore[valid-type]  # a type made for these bounds
+    """Shown with the refund."""
 
 
 class PaymentQuery(QueryParams):
@@ -77,7 +81,9 @@ class CheckoutAnswer(Answer):
     amount: Money
     currency: str
     expires_at: Time
+    """When the order is no longer to be paid."""
     page_url: str | None
+    """Where to pay in a browser; only at the simulator."""
 
 
 class PaymentAnswer(Answer):
