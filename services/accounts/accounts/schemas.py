@@ -34,17 +34,34 @@ Email = Annotated[
     AfterValidator(_email),
     Field(examples=["asha@example.com"], json_schema_extra={"format": "email"}),
 ]
-NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=128)]
+NewPassword = Annotated[
+    str, StringConstraints(min_length=8, max_length=128), Field(examples=["a sentence only you would say"])
+]
 """Spaces count and stay."""
-Password = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Password = Annotated[
+    str, StringConstraints(min_length=1, max_length=128), Field(examples=["a sentence only you would say"])
+]
 Phone = Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$"), Field(examples=["+919876543210"])]
 Country = Annotated[str, AfterValidator(_country), Field(examples=["IN"], json_schema_extra={"pattern": "^[A-Z]{2}$"})]
 ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
-PersonName = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True, pattern=ONE_LINE)]
-Line = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=ONE_LINE)]
+PersonName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=100, strip_whitespace=True, pattern=ONE_LINE),
+    Field(examples=["Asha Verma"]),
+]
+Line = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=ONE_LINE),
+    Field(examples=["12 Temple Road"]),
+]
 ShortLine = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True, pattern=ONE_LINE)]
+City = Annotated[ShortLine, Field(examples=["Pune"])]
+State = Annotated[ShortLine, Field(examples=["Maharashtra"])]
+Label = Annotated[ShortLine, Field(examples=["Home"])]
 PostalCode = Annotated[
-    str, StringConstraints(max_length=12, strip_whitespace=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9 \-]*$")
+    str,
+    StringConstraints(max_length=12, strip_whitespace=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9 \-]*$"),
+    Field(examples=["411001"]),
 ]
 Role = Annotated[UserRole, Field(strict=False)]
 """Given as its text, which a strict model would refuse."""
@@ -82,7 +99,11 @@ class SignIn(RequestBody):
 
 
 class Refresh(RequestBody):
-    refresh_token: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    refresh_token: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=200),
+        Field(examples=["HhMqQNa-SSVEio0IobcWYuJV7Lno_kZOdhCdYB5R88w"]),
+    ]
 
 
 class PasswordChange(RequestBody):
@@ -104,15 +125,15 @@ class PostalAddress(RequestBody):
     recipient_name: PersonName
     line1: Line
     line2: Line | None = None
-    city: ShortLine
-    state: ShortLine
+    city: City
+    state: State
     postal_code: PostalCode
     country: Country
     phone: Phone | None = None
 
 
 class NewAddress(PostalAddress):
-    label: ShortLine | None = None
+    label: Label | None = None
     is_default_shipping: bool = False
     is_default_billing: bool = False
 
@@ -121,12 +142,12 @@ class AddressChanges(Changes):
     recipient_name: PersonName = ABSENT
     line1: Line = ABSENT
     line2: Line | None = None
-    city: ShortLine = ABSENT
-    state: ShortLine = ABSENT
+    city: City = ABSENT
+    state: State = ABSENT
     postal_code: PostalCode = ABSENT
     country: Country = ABSENT
     phone: Phone | None = None
-    label: ShortLine | None = None
+    label: Label | None = None
     is_default_shipping: bool = ABSENT
     is_default_billing: bool = ABSENT
 

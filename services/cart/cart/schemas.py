@@ -8,7 +8,11 @@ from cart.models import MAX_ITEMS
 from chassis.money import Currency, Money
 from chassis.strict import Answer, Id, Quantity, RequestBody, Time
 
-TokenText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+TokenText = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200),
+    Field(examples=["RdpEUyYViZ-B0O5sBmh6TDGkLNGOvrPx6i_OPevv4Bc"]),
+]
 TokenHash = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 

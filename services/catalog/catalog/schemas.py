@@ -3,6 +3,7 @@
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
+    ConfigDict,
     Field,
     StrictBool,
     StrictFloat,
@@ -33,7 +34,9 @@ Sku = Annotated[
     StringConstraints(max_length=64, pattern="^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"),
     Field(examples=["LAMP-042-01"]),
 ]
-Description = Annotated[str, StringConstraints(max_length=10_000, strip_whitespace=True)]
+Description = Annotated[
+    str, StringConstraints(max_length=10_000, strip_whitespace=True), Field(examples=["Warm light, made to last."])
+]
 Reason = Annotated[
     str,
     StringConstraints(min_length=1, max_length=200, strip_whitespace=True),
@@ -77,6 +80,8 @@ class Price(RequestBody):
 class CategoryDraft(RequestBody):
     """A new category."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Lamps", "slug": "lamps", "position": 3}]})
+
     name: Name
     slug: Slug | None = None
     """Made of the name when it is not given."""
@@ -92,6 +97,7 @@ class CategoryDraft(RequestBody):
 class CategoryPatch(PatchBody):
     """Changes to a category; `parent_id` null moves it to the top."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Lamps & Lights", "position": 2}]})
     nullable: ClassVar[frozenset[str]] = frozenset({"parent_id"})
 
     name: Name | None = None
@@ -104,6 +110,20 @@ class CategoryPatch(PatchBody):
 
 class VariantDraft(RequestBody):
     """A new variant with what is on hand of it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "sku": "LAMP-042-01",
+                    "price": {"amount": 149900, "currency": "INR"},
+                    "compare_at_price": {"amount": 179900, "currency": "INR"},
+                    "stock": 25,
+                    "options": {"colour": "brass"},
+                }
+            ]
+        }
+    )
 
     sku: Sku
     price: Price
@@ -128,6 +148,9 @@ class VariantDraft(RequestBody):
 class VariantPatch(PatchBody):
     """Changes to a variant; stock changes by adjustments only."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"price": {"amount": 139900, "currency": "INR"}, "low_stock_threshold": 3}]}
+    )
     nullable: ClassVar[frozenset[str]] = frozenset({"compare_at_price"})
 
     sku: Sku | None = None

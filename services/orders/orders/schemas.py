@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from chassis.money import Money
@@ -12,15 +12,31 @@ from chassis.traces import TraceEntry
 from orders.models import ActorKind, PaymentStatus, Status
 
 ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
-PersonName = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True, pattern=ONE_LINE)]
-Line = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=ONE_LINE)]
+PersonName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=100, strip_whitespace=True, pattern=ONE_LINE),
+    Field(examples=["Asha Verma"]),
+]
+Line = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=ONE_LINE),
+    Field(examples=["12 Temple Road"]),
+]
 ShortLine = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True, pattern=ONE_LINE)]
+City = Annotated[ShortLine, Field(examples=["Pune"])]
+State = Annotated[ShortLine, Field(examples=["Maharashtra"])]
 PostalCode = Annotated[
-    str, StringConstraints(max_length=12, strip_whitespace=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9 \-]*$")
+    str,
+    StringConstraints(max_length=12, strip_whitespace=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9 \-]*$"),
+    Field(examples=["411001"]),
 ]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), Field(examples=["IN"])]
 Phone = Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$"), Field(examples=["+919876543210"])]
-Note = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
+Note = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=500, strip_whitespace=True),
+    Field(examples=["Please ring twice."]),
+]
 
 
 class Address(RequestBody):
@@ -29,8 +45,8 @@ class Address(RequestBody):
     recipient_name: PersonName
     line1: Line
     line2: Line | None = None
-    city: ShortLine
-    state: ShortLine
+    city: City
+    state: State
     postal_code: PostalCode
     country: Country
     phone: Phone | None = None
@@ -38,6 +54,18 @@ class Address(RequestBody):
 
 class PlaceOrder(RequestBody):
     """What a caller says about the order to be made of their cart; what is in it, the cart knows."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "shipping_address_id": "01a2233d-49f2-715f-a3b8-13b64f7b0153",
+                    "expected_total": {"amount": 149900, "currency": "INR"},
+                    "note": "Please ring twice.",
+                }
+            ]
+        }
+    )
 
     shipping_address_id: Id | None = None
     """An address of the caller's address book; or give `shipping_address`."""
@@ -65,8 +93,8 @@ class CancelOrder(RequestBody):
 class ShipOrder(RequestBody):
     """How the goods travel."""
 
-    carrier: ShortLine
-    tracking: ShortLine
+    carrier: Annotated[ShortLine, Field(examples=["Blue Dart"])]
+    tracking: Annotated[ShortLine, Field(examples=["BD123456789IN"])]
 
 
 class OrderQuery(PageQuery):

@@ -32,9 +32,9 @@ class PaymentRequest(RequestBody):
 class Handshake(RequestBody):
     """What the provider's checkout returned."""
 
-    razorpay_order_id: Annotated[str, Field(pattern=r"^order_[A-Za-z0-9]{14}$")]
-    razorpay_payment_id: Annotated[str, Field(pattern=r"^pay_[A-Za-z0-9]{14}$")]
-    razorpay_signature: text(1, 200)  # type: ignore[valid-type]  # a type made for these bounds
+    razorpay_order_id: Annotated[str, Field(pattern=r"^order_[A-Za-z0-9]{14}$", examples=["order_BqxUY020RFp2PF"])]
+    razorpay_payment_id: Annotated[str, Field(pattern=r"^pay_[A-Za-z0-9]{14}$", examples=["pay_XAR9jFyuGqR4H6"])]
+    razorpay_signature: Annotated[text(1, 200), Field(examples=["88f2e4b2" * 8])]  # type: ignore[valid-type]  # a type made for these bounds
 
 
 class RefundRequest(RequestBody):
@@ -42,7 +42,7 @@ class RefundRequest(RequestBody):
 
     amount: Money | None = None
     """At most what was captured and not given back; all of that when it is not given."""
-    reason: text(1, 200)  # type: ignore[valid-type]  # a type made for these bounds
+    reason: Annotated[text(1, 200), Field(examples=["The lamp arrived broken."])]  # type: ignore[valid-type]  # a type made for these bounds
     """Shown with the refund."""
 
 
