@@ -170,6 +170,12 @@ class MemoryPayments(MemoryBook):
         """In the order of their coming."""
         return [name for name, (owner, _) in self.tables.provider_orders.items() if owner == payment_id]
 
+    async def long_overdue(self, *, for_longer_than: timedelta, limit: int) -> Sequence[UUID]:
+        """As the statement does."""
+        to_pay, since = (PaymentStatus.CREATING, PaymentStatus.OPEN), self.now - for_longer_than
+        rows = [row for row in self.tables.payments.values() if row["status"] in to_pay and row["pay_by"] < since]
+        return [row["order_id"] for row in sorted(rows, key=lambda row: row["pay_by"])[:limit]]
+
     async def take_due(self, status: PaymentStatus, *, again_in: timedelta, limit: int) -> Sequence[Due]:
         """As the statement does."""
         due = [

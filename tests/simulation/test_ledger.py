@@ -105,6 +105,35 @@ async def test_a_creation_is_looked_up_when_its_lease_is_over(desk: Desk) -> Non
     assert await take() == []
 
 
+async def test_what_nobody_ends_is_found_long_after_its_time(desk: Desk) -> None:
+    unopened, _ = await desk.payable()
+    creating, payment_id = await desk.payable()
+    await desk.in_ledger(lambda ledger: ledger.take_lease(creating, user_id=SHOPPER, seconds=30))
+
+    async def overdue() -> Any:
+        return await desk.in_ledger(lambda ledger: ledger.long_overdue(for_longer_than=timedelta(hours=1), limit=5))
+
+    await desk.later(74 * 60)
+    assert await overdue() == []
+    await desk.later(2 * 60)
+    assert await overdue() == [creating]
+    async with desk.rows.ledger() as ledger:
+        await ledger.move(await ledger.lock_payment(payment_id), StatusOfPayment.CLOSED, cause="its order is lost")
+    assert await overdue() == []
+    assert (await desk.in_ledger(lambda ledger: ledger.standing(unopened))).is_over
+
+
+async def test_money_for_an_order_that_nobody_knows_has_a_closed_payment(desk: Desk) -> None:
+    order_id, known = new_id(), (await desk.payable())[0]
+    for each in (order_id, order_id, known):
+        async with desk.rows.ledger() as ledger:
+            await ledger.note_ownerless(each, amount=PRICE, currency="INR")
+    async with desk.rows.ledger() as ledger:
+        payment = await ledger.lock_payment_or_tombstone(order_id)
+        assert (payment.status, payment.user_id, payment.amount) == (StatusOfPayment.CLOSED, None, PRICE)
+        assert (await ledger.lock_payment_or_tombstone(known)).status is StatusOfPayment.NEW
+
+
 async def test_attempts_are_kept_and_found(desk: Desk) -> None:
     payment_id = await desk.open_payment()
     created = await desk.attempted(payment_id, "pay_00000000000001", Rank.CREATED)

@@ -6,18 +6,25 @@ the order it was made for, and orders is asked about that one:
 - It exists: the provider's order belongs to its payment, and what was paid there counts as if a poll had found it.
 - It does not, it was lost too: the money becomes a closed payment that belongs to nobody, which the daily statement
   names until staff have given it back. That is left to people, because the goods may be on their way already.
+
+The other way round, a payment may be there whose order is lost: nobody would ever end it, so `close_lost` does.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from chassis.clients import InternalClient, UpstreamUnavailable
 from chassis.events import Reader
+from chassis.jobs import JobOutcome
 from chassis.telemetry import get_logger
 from payments.attempts import apply_observation
 from payments.ledger import OpenLedger
 from payments.models import PaymentStatus
 from payments.provider import Provider, ProviderPayment, ProviderRefused
+
+OVERDUE = timedelta(minutes=90)
+"""So long after its time to pay, an order that exists is paid or closed."""
+BATCH = 100
 
 
 class FoundOrder(Reader):
@@ -75,6 +82,28 @@ class Adoption:
         if order is None:
             get_logger().error("paid for a lost order", order_id=str(order_id), provider_payment_id=seen.id)
         return True
+
+    async def close_lost(self) -> JobOutcome:
+        """End what can be paid no longer and has no order; money that comes all the same is named by the statement.
+
+        Unresolved: those whose order exists and did not end, or about which orders said nothing.
+        """
+        async with self._ledger() as ledger:
+            overdue = await ledger.long_overdue(for_longer_than=OVERDUE, limit=BATCH)
+        closed = 0
+        for order_id in overdue:
+            try:
+                if await self._found_at_orders(order_id) is not None:
+                    continue
+            except UpstreamUnavailable as error:
+                get_logger().warning("orders asked in vain", order_id=str(order_id), error=repr(error))
+                continue
+            async with self._ledger() as ledger:
+                payment = await ledger.lock_payment_or_tombstone(order_id)
+                if payment.status in (PaymentStatus.CREATING, PaymentStatus.OPEN):
+                    await ledger.move(payment, PaymentStatus.CLOSED, cause="its order is lost")
+            closed += 1
+        return JobOutcome(found=len(overdue), repaired=closed, unresolved=len(overdue) - closed)
 
     async def _made_for(self, provider_order_id: str) -> UUID | None:
         try:

@@ -32,6 +32,7 @@ def jobs(work: "Work", webhooks: Processing, statements: Statements) -> tuple[Jo
         Job("returns", 300, _alone(work.return_what_is_left)),
         Job("webhook-silence", 300, reconciliation.notice_silent_webhook),
         Job("sweep", 900, _alone(work.sweep)),
+        Job("lost-orders", 900, _alone(work.close_lost)),
         Job("daily-statement", 3600, statements.make_due),
         Job("refund-sweep", 3600, _alone(work.sweep_refunds)),
         Job("provider-calls-cleanup", 3600, provider_calls.forget_old_calls),
@@ -63,7 +64,7 @@ class Work:
         self._ledger = ledger
         self._provider = provider
         self._collection = collection
-        self._adopt = adoption.adopt
+        self._adoption = adoption
         self._ask = partial(observation.ask_provider, ledger, provider)
 
     async def pursue_refunds(self) -> JobOutcome:
@@ -102,7 +103,11 @@ class Work:
 
     async def sweep(self) -> JobOutcome:
         """What webhooks and polls left out."""
-        return await reconciliation.sweep(self._ledger, self._provider, adopt=self._adopt)
+        return await reconciliation.sweep(self._ledger, self._provider, adopt=self._adoption.adopt)
+
+    async def close_lost(self) -> JobOutcome:
+        """Payments whose order does not exist any more."""
+        return await self._adoption.close_lost()
 
     async def sweep_refunds(self) -> JobOutcome:
         """Refunds made in the provider's dashboard that nobody told us of."""

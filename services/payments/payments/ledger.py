@@ -97,6 +97,10 @@ class PaymentBook(Protocol):
         """The payment's orders at the provider, the first seen first."""
         ...
 
+    async def long_overdue(self, *, for_longer_than: timedelta, limit: int) -> Sequence[UUID]:
+        """Orders whose payment is still to be paid so long after its time, which orders would have ended."""
+        ...
+
     async def take_due(self, status: PaymentStatus, *, again_in: timedelta, limit: int) -> Sequence[Due]:
         """Payments of this status whose look is due, the longest due first; their next one is set.
 

@@ -56,6 +56,10 @@ _PAYMENT_AT = "SELECT payment_id FROM provider_orders WHERE provider_order_id = 
 
 _PROVIDER_ORDERS = "SELECT provider_order_id FROM provider_orders WHERE payment_id = $1 ORDER BY first_seen_at"
 
+_LONG_OVERDUE = """
+SELECT order_id FROM payments WHERE status IN ('creating', 'open') AND pay_by < clock_timestamp() - $1::interval
+ORDER BY pay_by LIMIT $2"""
+
 
 def _take_due(condition: str) -> str:
     """With the status in the text, so that the partial index of what is due serves it."""
@@ -171,6 +175,11 @@ class PaymentRows(Rows):
         """By an index."""
         rows = await (await self.connection()).fetch(_PROVIDER_ORDERS, payment_id)
         return [row["provider_order_id"] for row in rows]
+
+    async def long_overdue(self, *, for_longer_than: timedelta, limit: int) -> Sequence[UUID]:
+        """By the partial index of what is due."""
+        rows = await (await self.connection()).fetch(_LONG_OVERDUE, for_longer_than, limit)
+        return [row["order_id"] for row in rows]
 
     async def take_due(self, status: PaymentStatus, *, again_in: timedelta, limit: int) -> Sequence[Due]:
         """One statement, which passes over what another worker has locked."""

@@ -120,6 +120,21 @@ async def test_without_a_word_of_orders_nothing_is_decided(till: "Till") -> None
     assert await till.path(order) == ["new", "creating", "settled"]
 
 
+async def test_a_payment_whose_order_is_lost_ends(till: "Till") -> None:
+    """Else the provider would be asked about it for ever: orders has nothing left to close."""
+    fresh, lost, late, silent = [await till.placed() for _ in range(4)]
+    for order in (fresh, lost, late, silent):
+        await till.open(order)
+    tell(till, late, lost=(fresh, lost))
+    overdue = "UPDATE payments SET pay_by = clock_timestamp() - interval '91 minutes' WHERE order_id <> $1"
+    await till.harness.execute(overdue, fresh.order_id)
+    outcome = await till.harness.run_job("lost-orders")
+    assert (outcome.found, outcome.repaired, outcome.unresolved) == (3, 1, 2)
+    assert await till.path(lost) == ["new", "creating", "open", "closed"]
+    for order in (fresh, late, silent):
+        assert await till.path(order) == ["new", "creating", "open"]
+
+
 async def test_orders_of_others_at_the_same_provider_are_left_alone(till: "Till") -> None:
     stranger = await till.ask(till.simulator.call, "POST", "/v1/orders", {"amount": 5_000, "currency": "INR"})
     await till.ask(till.simulator.pay, stranger["id"])

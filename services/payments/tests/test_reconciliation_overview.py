@@ -38,7 +38,7 @@ async def test_every_job_is_shown_with_what_its_last_run_found_repaired_and_left
     jobs = {(job["service"], job["job"]): job for job in shown["items"]}
     own = {name for service, name in jobs if service == "payments"}
     assert {"closing", "refunds", "webhooks", "creations", "open", "capture", "returns", "webhook-silence", "sweep",
-            "refund-sweep", "daily-statement",
+            "lost-orders", "refund-sweep", "daily-statement",
             "events-unpublished", "events-late"} <= own  # fmt: skip
     assert jobs["payments", "open"]["found"] == 1
     assert jobs["payments", "sweep"]["last_run"] is None
