@@ -22,6 +22,21 @@ pytestmark = pytest.mark.slow
 
 KILLS = 3
 SHOPPERS = 4
+INTERRUPTED = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "embedded.shop":
+            class Field:
+                def __set_name__(self, owner, name):
+                    os.kill(os.getpid(), signal.SIGINT)
+            class Model:
+                field = Field()
+
+sys.meta_path.insert(0, Interrupting())
+"""
+"""Python loads it first of all. It presses Ctrl-C while the shop's modules are imported."""
 
 SOON_TIDY = {
     "CATALOG_ORPHAN_HOLD_AFTER": "3",
@@ -141,6 +156,18 @@ def test_ctrl_c_while_it_is_still_starting(process: ShopProcess, programs: int) 
     process.close(signal.SIGINT)
     assert "Traceback" not in process.complaints
     assert "Haat is open" not in process.printed
+
+
+def test_ctrl_c_in_the_middle_of_a_class_is_a_ctrl_c(tmp_path: Path) -> None:
+    """The imports are full of classes, and Python 3.11 wraps what interrupts the making of one."""
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTED)
+    process = ShopProcess(tmp_path / "shop")
+    started = process.launch(PYTHONPATH=str(tmp_path))
+    try:
+        assert started.wait(timeout=60) == 130
+        assert (process.complaints, process.processes()) == ("", [])
+    finally:
+        process.kill()
 
 
 def test_a_first_start_that_was_killed_is_done_again(tmp_path: Path) -> None:

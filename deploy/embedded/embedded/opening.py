@@ -47,6 +47,11 @@ def open_shop(home: Home, doors: Doors, *, started: float) -> int:
         status = 1
     except KeyboardInterrupt:
         status = 130
+    except RuntimeError as error:
+        # Before Python 3.12, what interrupts the making of a class among the imports comes wrapped.
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        status = 130
     finally:
         simulator.stop()
         server.stop()
