@@ -29,7 +29,7 @@ from chassis.job_runs import job_runs_table
 from chassis.outbox import NEWS, RECORDED, Recorded, outbox_table, write_recorded
 from chassis.settings import ServiceSettings
 from chassis.telemetry import Metrics
-from chassis.transactions import Transaction
+from chassis.transactions import DRIVER_OUTAGES, Transaction
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -71,11 +71,10 @@ def engine_url(url: str) -> str:
 
 def is_outage(error: BaseException) -> bool:
     """Whether an error says that the database is away or overloaded, not that the statement was wrong."""
-    if isinstance(error, PoolTimeout | OSError | InterfaceError | asyncpg.InterfaceError | TimeoutError):
+    is_broken = getattr(error, "connection_invalidated", False)
+    if is_broken or isinstance(error, (PoolTimeout, InterfaceError, *DRIVER_OUTAGES)):
         return True
     cause = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
     state = str(getattr(cause, "sqlstate", "") or "")
     return state[:2] in ("08", "53", "57")
 
@@ -251,7 +250,7 @@ class Database:
         try:
             async with asyncio.timeout(2), self.engine.connect() as connection:
                 await connection.execute(text("SELECT 1"))
-        except (OSError, DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (DBAPIError, PoolTimeout, asyncpg.PostgresError, *DRIVER_OUTAGES):
             return False
         return True
 

@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, Column, DateTime, Double, MetaData, Table, Te
 
 from chassis.locks import LockConnection
 from chassis.telemetry import get_logger
+from chassis.transactions import DRIVER_OUTAGES
 
 if TYPE_CHECKING:
     from chassis.jobs import Job, JobOutcome
@@ -67,7 +68,7 @@ async def record_run(
     told = type(error).__name__ if error else None
     try:
         await locks.fetch(_RECORD, job.name, seconds, told, outcome.found, outcome.repaired, outcome.unresolved)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as failure:
+    except (asyncpg.PostgresError, *DRIVER_OUTAGES) as failure:
         get_logger().warning("job_run_not_recorded", job=job.name, error=repr(failure))
 
 

@@ -36,6 +36,7 @@ from chassis.ids import new_id
 from chassis.jobs import Job, JobOutcome
 from chassis.locks import LockConnection
 from chassis.plain_sql import driver_connection, end_with, row_of_literals
+from chassis.transactions import DRIVER_OUTAGES
 
 if TYPE_CHECKING:
     from chassis.database import Database  # the database module builds on this table
@@ -346,7 +347,7 @@ class Relay:
                 self._must_look, next_look = True, clock() + min(5.0, 0.1 * 2 ** min(failures, 6))
                 self._log.warning("relay_failed", error=repr(error), again_in=next_look - clock())
             await self._sleep(min(next_look, self._mark_at if self._unmarked else next_look), wakeable=failures == 0)
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(asyncpg.PostgresError, *DRIVER_OUTAGES):
             await self._mark()
 
     async def _sleep(self, deadline: float, *, wakeable: bool) -> None:

@@ -20,6 +20,9 @@ TRANSACTION = "transaction"
 END_TIMEOUT = 3.0
 """Seconds for a ROLLBACK; a connection that takes longer is given up."""
 
+DRIVER_OUTAGES = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What the driver raises when a connection broke, or was ended and does not look closed yet; time-outs are OSErrors."""
+
 
 class JoiningSession(Session):
     """SQLAlchemy's session: with its first statement it joins the transaction that it was made for."""
@@ -101,8 +104,9 @@ class Transaction:
             return
         driver = cast("asyncpg.Connection", self._pooled.driver_connection)
         try:
-            if not self._alone and not driver.is_closed():
-                await driver.execute("ROLLBACK", timeout=END_TIMEOUT)
+            if not driver.is_closed():
+                # A statement alone leaves nothing to take back, but its connection must still answer somebody else.
+                await driver.execute("" if self._alone else "ROLLBACK", timeout=END_TIMEOUT)
         except Exception:  # noqa: BLE001 - whatever it is, closing the connection rolls back
             driver.terminate()
         if driver.is_closed():

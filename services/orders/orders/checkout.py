@@ -36,6 +36,7 @@ from chassis.ids import derive_id
 from chassis.money import Money
 from chassis.problems import IdempotencyKeyReused, Problem
 from chassis.telemetry import correlation_id
+from chassis.transactions import DRIVER_OUTAGES
 from orders.errors import (
     CartAlreadyOrdered,
     CartEmpty,
@@ -58,7 +59,7 @@ from orders.settings import OrdersSettings
 SMALLEST_PAYMENT = 100
 """Minor units below which the payment provider refuses, unless there is nothing to pay."""
 
-DATABASE_ERRORS = (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+DATABASE_ERRORS = (DBAPIError, asyncpg.PostgresError, *DRIVER_OUTAGES)
 """What a session raises, and what the driver does, also when the connection breaks or is too slow."""
 
 
