@@ -87,7 +87,7 @@ def _problem_for(request: Request, error: Exception) -> Problem:
         case RequestValidationError():
             return InputInvalid([_field_error(item) for item in error.errors()])
         case HTTPException(status_code=404):
-            return RouteNotFound("See /docs for the routes that exist.")
+            return RouteNotFound("See /docs for the routes that exist; none ends with a slash.")
         case HTTPException(status_code=405):
             return MethodNotAllowed("Use one of the methods in Allow.", headers={"allow": _allowed(request)})
         case HTTPException():

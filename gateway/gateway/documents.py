@@ -11,7 +11,7 @@ from chassis.clients import UpstreamRequest, Upstreams
 from chassis.problems import table
 from chassis.telemetry import get_logger
 from gateway.errors import PROBLEMS
-from gateway.merging import merge_asyncapi, merge_openapi
+from gateway.merging import merge_asyncapi, merge_openapi, merge_problems
 from gateway.routes import GATEWAY, RouteTable
 
 LIFETIME = 60.0
@@ -52,10 +52,7 @@ class Documents:
     async def problems(self) -> list[dict[str, Any]]:
         """The table of codes."""
         await self._current(self._openapi)
-        rows = {row["code"]: row for row in table(PROBLEMS)}
-        for part in self._openapi.parts.values():
-            rows = {row["code"]: row for row in part.get("x-problems", [])} | rows
-        return [rows[code] for code in sorted(rows)]
+        return merge_problems(self._openapi.parts, table(PROBLEMS))
 
     async def _current(self, kind: _Kind) -> bytes:
         async with self._lock:

@@ -23,7 +23,6 @@ def merge_openapi(
     """One OpenAPI 3.1 document; components carry their service's name, and only reachable routes are in it."""
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {}
-    codes = {row["code"]: row for row in problems}
     for service, part in sorted(parts.items()):
         renamed = _renamed(part, service)
         schemas.update(renamed.get("components", {}).get("schemas", {}))
@@ -31,7 +30,6 @@ def merge_openapi(
             route = routes.find(path.encode())
             if route is not None and route.service == service:
                 paths[path] = _attributed(operations, service)
-        codes = {row["code"]: row for row in part.get("x-problems", [])} | codes
     paths.update(_own_paths())
     tags = [{"name": service, "description": _about(parts[service])} for service in sorted(parts)]
     return {
@@ -43,9 +41,20 @@ def merge_openapi(
             "schemas": _reachable(schemas, paths),
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
-        "x-problems": [codes[code] for code in sorted(codes)],
+        "x-problems": merge_problems(parts, problems),
         "x-missing-services": missing,
     }
+
+
+def merge_problems(parts: Mapping[str, dict[str, Any]], problems: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The table of codes, beginning with the gateway's own. What several services say of one stands side by side."""
+    rows = {row["code"]: row for row in problems}
+    for _, part in sorted(parts.items()):
+        for row in part.get("x-problems", []):
+            known = rows.setdefault(row["code"], row)
+            if row["description"] not in known["description"]:
+                rows[row["code"]] = {**known, "description": f"{known['description']} {row['description']}"}
+    return [rows[code] for code in sorted(rows)]
 
 
 def _reachable(schemas: dict[str, Any], paths: dict[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def own_pages(
 
 
 async def _nothing_here(request: Request, _error: Exception) -> Response:
-    problem = RouteNotFound("See /docs for the routes that exist.")
+    problem = RouteNotFound("See /docs for the routes that exist; none ends with a slash.")
     return problem.response(instance=request.url.path, request_id=request.headers.get("x-request-id", ""))
 
 

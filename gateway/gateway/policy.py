@@ -110,7 +110,7 @@ class Policy:
         context.route = route
         context.headers += self._doorway.origins.headers(known, route)
         if route is None:
-            raise RouteNotFound("See /docs for the routes that exist.")
+            raise RouteNotFound("See /docs for the routes that exist; none ends with a slash.")
         if head.method == "OPTIONS":
             return self._answer_options(route, known, context)
         _check_method(head.method, route, length)

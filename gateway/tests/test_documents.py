@@ -97,6 +97,21 @@ async def test_one_valid_document_with_what_is_reachable(shop: dict[str, FakeUps
     assert merged["x-missing-services"] == []
 
 
+async def test_what_two_services_say_of_one_code_stands_side_by_side(shop: dict[str, FakeUpstream]) -> None:
+    for name, sentence in (
+        ("cart", "See `available`."),
+        ("orders", "See `shortages`."),
+        ("payments", "See `available`."),
+    ):
+        part = described(name, "/api/v1/x", code="insufficient_stock")
+        part["x-problems"][0]["description"] = sentence
+        shop[name].routes[("GET", "/openapi.json")] = (200, part)
+    merged = documents(shop)
+    [row] = [row for row in await merged.problems() if row["code"] == "insufficient_stock"]
+    assert row["description"] == "See `available`. See `shortages`."
+    assert row in json.loads(await merged.openapi())["x-problems"]
+
+
 async def test_one_document_of_events(shop: dict[str, FakeUpstream]) -> None:
     merged = json.loads(await documents(shop).asyncapi())
     assert merged["asyncapi"] == "3.0.0"

@@ -58,3 +58,11 @@ def test_methods_of_a_generated_client_have_names_without_paths(name: str) -> No
     ids = [operation["operationId"] for _, operation in public_operations(name)]
     assert len(set(ids)) == len(ids)
     assert [one for one in ids if not re.fullmatch(r"[a-z]+(_[a-z]+)*", one) or "api_v1" in one] == []
+
+
+def test_a_code_means_one_thing_in_the_whole_shop() -> None:
+    meanings: dict[str, set[tuple[int, str]]] = {}
+    for part in parts().values():
+        for row in part.openapi["x-problems"]:
+            meanings.setdefault(row["code"], set()).add((row["status"], row["title"]))
+    assert {code: found for code, found in meanings.items() if len(found) > 1} == {}

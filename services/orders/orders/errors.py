@@ -40,7 +40,7 @@ class InsufficientStock(Conflict):
     """`shortages` names each variant of which there is less than wanted: lower the quantities, or remove the items."""
 
     code = "insufficient_stock"
-    title = "Not enough in stock"
+    title = "Insufficient stock"
 
 
 class PriceChanged(Conflict):

@@ -71,7 +71,7 @@ class CurrencyUnsupported(Unprocessable):
     """Give back in the currency of the payment."""
 
     code = "currency_unsupported"
-    title = "Currency not supported"
+    title = "Currency unsupported"
 
 
 class ProviderDown(Unavailable):
