@@ -25,11 +25,11 @@ class Lifetime(NamedTuple):
 def lifetime_of(headers: Headers) -> Lifetime | None:
     """How long an answer may be kept for everybody; None when its service does not say plainly that it may.
 
-    Answers that depend on a request's headers or set a cookie are not kept whatever they say.
+    Answers that depend on a request's headers, set a cookie or hand out a cart are not kept whatever they say.
     """
     said = b""
     for name, value in headers:
-        if name in (b"vary", b"set-cookie"):
+        if name in (b"vary", b"set-cookie", b"x-cart-token"):
             return None
         if name == b"cache-control":
             said = said + b"," + value if said else value

@@ -68,6 +68,7 @@ def test_a_reader_who_holds_the_version_is_told_so(policy: Policy) -> None:
         {"control": ""},
         {"vary": "accept-language"},
         {"set_cookie": "cart_token=x"},
+        {"x_cart_token": "x"},
     ],
     ids=str,
 )
