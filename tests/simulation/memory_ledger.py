@@ -74,6 +74,11 @@ class MemoryPayments(MemoryBook):
             payment_id = self._add(order_id, amount=amount, currency=currency, **owner)
             self._note(payment_id, PaymentStatus.CLOSED, "its order is lost")
 
+    async def keep_order(self, payment: Payment) -> None:
+        """As the statement does."""
+        facts = {name: getattr(payment, name) for name in ("user_id", "amount", "currency", "pay_by")}
+        self.transaction.change(self.tables.payments, payment.id, **facts)
+
     async def take_lease(self, order_id: UUID, *, user_id: UUID, seconds: float) -> Lease | None:
         """As the statement does."""
         row = self.payment_of_order(order_id)
@@ -83,14 +88,8 @@ class MemoryPayments(MemoryBook):
         if not (row["status"] is PaymentStatus.NEW or (follows and row["lease_until"] <= self.now)):
             return None
         lease, until = new_id(), self.now + timedelta(seconds=seconds)
-        self.transaction.change(
-            self.tables.payments,
-            row["id"],
-            status=PaymentStatus.CREATING,
-            lease=lease,
-            lease_until=until,
-            next_ask_at=until,
-        )
+        leased = {"status": PaymentStatus.CREATING, "lease": lease, "lease_until": until, "next_ask_at": until}
+        self.transaction.change(self.tables.payments, row["id"], **leased)
         self._note(row["id"], PaymentStatus.CREATING, "shopper wants to pay")
         return Lease(
             lease,

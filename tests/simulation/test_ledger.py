@@ -131,6 +131,11 @@ async def test_money_for_an_order_that_nobody_knows_has_a_closed_payment(desk: D
     async with desk.rows.ledger() as ledger:
         payment = await ledger.lock_payment_or_tombstone(order_id)
         assert (payment.status, payment.user_id, payment.amount) == (StatusOfPayment.CLOSED, None, PRICE)
+        payment.user_id, payment.amount, payment.currency, payment.pay_by = new_id(), 2 * PRICE, "EUR", desk.clock.now
+        await ledger.keep_order(payment)
+        kept = await ledger.lock_payment(payment.id)
+        for name in ("user_id", "amount", "currency", "pay_by"):
+            assert getattr(kept, name) == getattr(payment, name)
         assert (await ledger.lock_payment_or_tombstone(known)).status is StatusOfPayment.NEW
 
 

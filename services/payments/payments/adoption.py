@@ -18,8 +18,8 @@ from chassis.events import Reader
 from chassis.jobs import JobOutcome
 from chassis.telemetry import get_logger
 from payments.attempts import apply_observation
-from payments.ledger import OpenLedger
-from payments.models import PaymentStatus
+from payments.ledger import Ledger, OpenLedger
+from payments.models import Payment, PaymentStatus
 from payments.provider import Provider, ProviderPayment, ProviderRefused
 
 OVERDUE = timedelta(minutes=90)
@@ -71,6 +71,7 @@ class Adoption:
                     pay_by=order.pay_by,
                 )
             payment = await ledger.lock_payment_or_tombstone(order_id)
+            await _complete_tombstone(ledger, payment, order, seen)
             if order is not None and payment.version < order.payment_version:
                 # Our reports go on from the last one that orders has seen: it takes no older one for news.
                 payment.version = order.payment_version
@@ -120,3 +121,17 @@ class Adoption:
         if reply.status == 404 and isinstance(reply.data, dict) and reply.data.get("code") == "order_not_found":
             return None
         raise UpstreamUnavailable("orders")
+
+
+async def _complete_tombstone(
+    ledger: Ledger, payment: Payment, order: FoundOrder | None, seen: ProviderPayment
+) -> None:
+    """Where the order's end was heard of first, nobody could see the payment or give anything back by hand."""
+    if payment.user_id is not None:
+        return
+    if order is not None:
+        payment.user_id, payment.pay_by = order.user_id, order.pay_by
+        payment.amount, payment.currency = order.total, order.currency
+    elif payment.amount == 0:
+        payment.amount, payment.currency = seen.amount, seen.currency
+    await ledger.keep_order(payment)

@@ -46,6 +46,10 @@ class PaymentBook(Protocol):
         """Money was taken for an order that nobody knows any more: a closed payment, unless the order's is known."""
         ...
 
+    async def keep_order(self, payment: Payment) -> None:
+        """Keep what a locked payment says of its order: whose it is, what is to be paid, and by when."""
+        ...
+
     async def take_lease(self, order_id: UUID, *, user_id: UUID, seconds: float) -> Lease | None:
         """None while somebody else has it, or when there is nothing that this user may still open."""
         ...

@@ -40,6 +40,8 @@ WITH noted AS (
 )
 INSERT INTO payment_history (id, payment_id, status, cause) SELECT $6, id, 'closed', 'its order is lost' FROM noted"""
 
+_KEEP_ORDER = "UPDATE payments SET user_id = $2, amount = $3, currency = $4, pay_by = $5 WHERE id = $1"
+
 _MOVE = """
 WITH moved AS (
     UPDATE payments SET status = $2::text, version = $3 WHERE id = $1 RETURNING id
@@ -112,6 +114,11 @@ class PaymentRows(Rows):
         payment_id = new_id()
         values = (payment_id, order_id, amount, currency, Payment.receipt_for(payment_id), new_id())
         await (await self.connection()).execute(_NOTE_OWNERLESS, *values)
+
+    async def keep_order(self, payment: Payment) -> None:
+        """One statement."""
+        facts = (payment.user_id, payment.amount, payment.currency, payment.pay_by)
+        await (await self.connection()).execute(_KEEP_ORDER, payment.id, *facts)
 
     async def take_lease(self, order_id: UUID, *, user_id: UUID, seconds: float) -> Lease | None:
         """One statement."""

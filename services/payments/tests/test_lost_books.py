@@ -70,10 +70,31 @@ async def test_the_event_of_the_order_may_come_first(till: "Till") -> None:
     assert await till.event_types(order) == ["payment.captured.v1"]
 
 
-async def test_money_for_a_lost_order_is_shown_and_given_back_by_staff_alone(till: "Till") -> None:
+async def test_what_was_paid_for_an_order_whose_end_came_first_is_seen_by_its_owner_and_by_staff(till: "Till") -> None:
+    """Of everything that is published again, the end of an order may be what we hear of it first."""
     order = await till.placed()
     paid = (await till.pay(order))["razorpay_payment_id"]
     await lose(till)
+    tell(till, order)
+    await till.deliver("order.cancelled.v1", order)
+    await till.harness.run_job("sweep")
+    payment = await till.payment(order)
+    assert (payment["status"], payment["amount"]) == ("captured", {"amount": order.total, "currency": "INR"})
+    assert (await till.staff("GET", f"/payments/{payment['id']}")).json()["captured"] == payment["amount"]
+    assert (await till.staff_refund(payment["id"], 10_000)).status_code == 202
+    await till.return_asked(order, paid)
+    await till.pursue_refunds()
+    assert sum(refund["amount"] for refund in await till.returned(paid)) == order.total
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+async def test_money_for_a_lost_order_is_shown_and_given_back_by_staff_alone(till: "Till", has_ended: bool) -> None:
+    """Also where we have heard of its end, from before the backup of orders."""
+    order = await till.placed()
+    paid = (await till.pay(order))["razorpay_payment_id"]
+    await lose(till)
+    if has_ended:
+        await till.deliver("order.cancelled.v1", order)
     tell(till, lost=(order,))
     till.orders.routes["POST", "/internal/order-totals"] = (200, {"items": [], "next_cursor": None})
     till.orders.routes["GET", "/internal/order-totals"] = (200, {"items": [], "next_cursor": None})
