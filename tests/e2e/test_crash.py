@@ -1,6 +1,7 @@
 """Pulling the plug, at any moment, loses no placed order and no captured payment; and an orderly end is quick."""
 
 import asyncio
+import os
 import random
 import signal
 import socket
@@ -123,6 +124,26 @@ async def test_killed_in_the_middle_of_purchases_nothing_is_lost(crashing: Shop,
         assert await violations(books, promised=witness.orders) == []
         known = await books.rows("payments", "SELECT provider_payment_id FROM attempts WHERE captured > 0")
         assert witness.captured <= {row["provider_payment_id"] for row in known}
+
+
+async def test_a_killed_database_server_is_started_again(crashing: Shop, process: ShopProcess) -> None:
+    shopper = await crashing.customer()
+    variant = await crashing.new_variant(stock=5)
+    order = await shopper.buy(variant)
+    postmaster = process.data / "postgres/cluster/postmaster.pid"
+
+    os.kill(int(postmaster.read_text().split()[0]), signal.SIGKILL)
+
+    async def buys_again() -> bool:
+        try:
+            await shopper.buy(variant)
+        except (httpx.HTTPError, AssertionError):
+            return False
+        return True
+
+    await eventually(buys_again, what="A purchase after the end of PostgreSQL", within=60)
+    assert (await shopper.order(order["id"]))["status"] == "paid"
+    assert "PostgreSQL has ended; it is started again." in process.complaints
 
 
 async def test_a_second_run_keeps_the_data(crashing: Shop, process: ShopProcess) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DRAIN = 2.0
 """Seconds that requests under way get after Ctrl-C."""
+LOOK_EVERY = 1.0
+"""Seconds between looks at the database server."""
 
 
 def open_shop(home: Home, doors: Doors, *, started: float) -> int:
@@ -134,7 +136,27 @@ async def _serve(premises: Premises, shop_class: "type[Shop]", *, doors: Doors, 
     listeners = [Listener(shop.gateway.app, "127.0.0.1", doors.port, drain=DRAIN, http=GatewayProtocol)]
     if doors.management_port is not None:
         listeners.append(Listener(shop.management(), "127.0.0.1", doors.management_port, drain=1))
-    await run(shop, listeners, on_ready=on_ready)
+    keeping = asyncio.create_task(_keep_running(premises.server))
+    try:
+        await run(shop, listeners, on_ready=on_ready)
+    finally:
+        keeping.cancel()
+
+
+async def _keep_running(server: PostgresServer) -> None:
+    """Start the database server again when it has ended by itself: from this thread, as it must not outlive it.
+
+    Meanwhile nothing is served, which without a database is no loss.
+    """
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        if server.is_running:
+            continue
+        print("PostgreSQL has ended; it is started again.", file=sys.stderr, flush=True)
+        try:
+            server.restart()
+        except PostgresServerError as failure:
+            print(failure, file=sys.stderr, flush=True)
 
 
 async def migrate_and_fill(shop: "Shop") -> None:

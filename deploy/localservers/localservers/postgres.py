@@ -20,6 +20,7 @@ from localservers.postgres_binaries import find_binaries
 SUPERUSER = "postgres"
 _READY_WITHIN = 120.0  # recovery after a crash replays the log first
 _STOP_WITHIN = 10.0
+_LETS_GO_WITHIN = 10.0
 _LAUNCHES = 5
 _SETTINGS = MappingProxyType(
     {
@@ -108,6 +109,14 @@ class PostgresServer:
         """Returns when the server answers."""
         self.launch()
         self.wait_ready()
+
+    def restart(self) -> None:
+        """Again, on the same port and data. What a crash left of the old server lets go of the port first."""
+        self.stop()
+        deadline = time.monotonic() + _LETS_GO_WITHIN
+        while not ports.is_free(self.port) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.start()
 
     def launch(self) -> None:
         """Begins the start, so that the caller can do something else until `wait_ready`."""

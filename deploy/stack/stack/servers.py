@@ -1,7 +1,6 @@
 """PostgreSQL and RabbitMQ as the supervisor sees them."""
 
 import secrets
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import msgspec
 from yarl import URL
 
-from localservers.ports import is_free
 from localservers.postgres import PostgresServer
 from localservers.rabbitmq import provide_lasting_rabbitmq
 from localservers.rabbitmq_node import LocalNode
@@ -18,8 +16,6 @@ from stack.topology import PARTS
 
 PROGRAMS = Path(__file__).parents[3] / ".cache" / "rabbitmq"
 """Where RabbitMQ is unpacked when the system has none; shared with the tests."""
-
-LETS_GO_WITHIN = 10.0
 
 
 @dataclass
@@ -38,12 +34,8 @@ class Database:
         return self.server.is_running
 
     def start(self) -> None:
-        """Again, on the same port and data. What a crash left of the old server lets go of the port first."""
-        self.server.stop()
-        deadline = time.monotonic() + LETS_GO_WITHIN
-        while not is_free(self.server.port) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        self.server.start()
+        """Again, on the same port and data."""
+        self.server.restart()
 
 
 @dataclass
