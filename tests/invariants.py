@@ -122,6 +122,7 @@ async def _money_is_somewhere(books: Books) -> AsyncIterator[str]:
     orders = await books.rows("orders", "SELECT * FROM orders")
     paid_by = {row["paying_attempt_id"]: row for row in orders if row["paying_attempt_id"]}
     reviewed = {row["id"] for row in orders if row["needs_review"]}
+    reviewed |= {row["order_id"] for row in await books.rows("orders", "SELECT * FROM order_moves WHERE move = 'T13'")}
     sql = """
         SELECT attempt.id, attempt.captured, payment.order_id,
             coalesce(sum(refund.amount) FILTER (WHERE refund.status = 'processed'), 0) AS returned,

@@ -32,7 +32,7 @@ PUBLIC = {
     "orders": [
         "POST /orders", "GET /orders", "GET /orders/1", "GET /orders/1/timeline", "POST /orders/1/cancel",
         "GET /admin/orders", "GET /admin/orders/1", "GET /admin/orders/1/timeline", "POST /admin/orders/1/ship",
-        "POST /admin/orders/1/deliver", "POST /admin/orders/1/cancel",
+        "POST /admin/orders/1/deliver", "POST /admin/orders/1/cancel", "POST /admin/orders/1/review",
     ],
     "payments": [
         "POST /payments", "GET /payments/1", "GET /payments", "POST /payments/1/verify",

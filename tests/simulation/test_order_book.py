@@ -180,3 +180,19 @@ async def test_what_is_interrupted_has_not_happened(desk: Desk) -> None:
     async with desk.rows.orders(desk.pause) as book:
         await book.mark_for_review(order.id)
     assert (await desk.found(order)).needs_review
+
+
+async def test_a_review_is_ended_by_one_and_begins_again(desk: Desk) -> None:
+    order = await desk.ordered()
+
+    async def mark(book: OrderBook) -> None:
+        await book.mark_for_review(order.id)
+
+    await desk.in_orders(mark)
+    seen = await desk.found(order)
+    ended = await desk.moved(seen, State.AWAITING_PAYMENT, needs_review=False)
+    assert ended["needs_review"] is False
+    assert await desk.moved(seen, State.AWAITING_PAYMENT, needs_review=False) is None
+    assert not (await desk.found(order)).needs_review
+    await desk.in_orders(mark)
+    assert (await desk.found(order)).needs_review

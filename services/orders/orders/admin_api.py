@@ -1,4 +1,4 @@
-"""What staff can do with orders: find, see, send, cancel."""
+"""What staff can do with orders: find, see, send, cancel, review."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from chassis.auth import Principal
 from chassis.routes import Caller, Db, Router, Session, access
 from chassis.strict import Id
-from orders import cancellation, fulfillment, lookup
+from orders import cancellation, fulfillment, lookup, review
 from orders.errors import OrderNotFound
 from orders.models import ActorKind
 from orders.order_reading import read_order
@@ -21,6 +21,7 @@ from orders.schemas import (
     AdminOrderView,
     AdminTimeline,
     CancelOrder,
+    EndReview,
     OrderTrace,
     ShipOrder,
     Tracking,
@@ -99,3 +100,10 @@ async def cancel_any_order(
     book = PostgresOrderBook(session)
     order = await cancellation.cancel_order(book, _staff(caller), order_id=order_id, reason=reason)
     return admin_order_view(order)
+
+
+@admin_router.post("/{order_id}/review", response_model=AdminOrderView, openapi_extra=access("staff"))
+async def end_review(session: Session, caller: Caller, order_id: Id, body: EndReview) -> AdminOrderView:
+    """End the review of an order that a person had to look at; the note stays in its timeline, for staff only."""
+    book = PostgresOrderBook(session)
+    return admin_order_view(await review.end_review(book, _staff(caller), order_id=order_id, note=body.note))

@@ -4,7 +4,8 @@ Problem
 ├── NotFound 404        OrderNotFound, AddressNotFound
 ├── Conflict 409
 │   ├── at checkout     CartEmpty, InsufficientStock, PriceChanged, CartAlreadyOrdered
-│   └── later           OrderNotCancellable, OrderNotReady, OrderNotShippable, OrderAlreadyShipped, OrderNotDeliverable
+│   └── later           OrderNotCancellable, OrderNotReady, OrderNotShippable, OrderAlreadyShipped, OrderNotDeliverable,
+│                       OrderNotInReview
 ├── Unprocessable 422   TotalTooSmall
 └── Unavailable 503     CheckoutTookTooLong, CheckoutInterrupted
 """
@@ -92,6 +93,13 @@ class OrderNotDeliverable(Conflict):
     title = "The order cannot be delivered"
 
 
+class OrderNotInReview(Conflict):
+    """The order needs no review, or no longer: `?needs_review=true` lists those that do."""
+
+    code = "order_not_in_review"
+    title = "The order is not in review"
+
+
 class TotalTooSmall(Unprocessable):
     """The payment provider takes one rupee at least: add something to the cart."""
 
@@ -115,6 +123,6 @@ class CheckoutInterrupted(Unavailable):
 
 PROBLEMS: tuple[type[Problem], ...] = (
     OrderNotFound, AddressNotFound, CartEmpty, InsufficientStock, PriceChanged, CartAlreadyOrdered,
-    OrderNotCancellable, OrderNotReady, OrderNotShippable, OrderAlreadyShipped, OrderNotDeliverable, TotalTooSmall,
-    CheckoutTookTooLong, CheckoutInterrupted,
+    OrderNotCancellable, OrderNotReady, OrderNotShippable, OrderAlreadyShipped, OrderNotDeliverable,
+    OrderNotInReview, TotalTooSmall, CheckoutTookTooLong, CheckoutInterrupted,
 )  # fmt: skip

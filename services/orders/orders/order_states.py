@@ -66,6 +66,8 @@ class Trigger(StrEnum):
     """Catalog could not give the items of a paid order."""
     SHIPPED = "shipped"
     DELIVERED = "delivered"
+    REVIEWED = "reviewed"
+    """Staff looked at an order that needed it, and say what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +113,12 @@ def _table() -> tuple[Move, ...]:
             if state not in open_to_payment
         ),
         *(Move("T12", state, t.CAPTURE_MISMATCHED, state, (RefundRequested,)) for state in existing),
+        *(Move("T13", state, t.REVIEWED, state) for state in existing),
     )
 
 
 MOVES = _table()
-"""T1 to T12 of the checkout design. What is not here does not happen."""
+"""T1 to T13. What is not here does not happen."""
 
 _BY_STATE_AND_TRIGGER = {(move.before, move.trigger): move for move in MOVES}
 

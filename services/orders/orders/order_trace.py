@@ -40,6 +40,7 @@ _STAFF_COMMANDS = {
     "cancel_asked": "POST /api/v1/admin/orders/{order_id}/cancel",
     "shipped": "POST /api/v1/admin/orders/{order_id}/ship",
     "delivered": "POST /api/v1/admin/orders/{order_id}/deliver",
+    "reviewed": "POST /api/v1/admin/orders/{order_id}/review",
 }
 _JOBS = {"deadline_passed": "deadlines", "closing_limit_passed": "closing-limit"}
 

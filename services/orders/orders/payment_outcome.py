@@ -83,7 +83,8 @@ async def on_payment_captured(book: OrderBook, captured: PaymentCaptured) -> boo
     shown = step is not None or await _show(book, order, captured, status=captured.shows)
     if step is not None and step.move.trigger is Trigger.CAPTURE_MISMATCHED:
         await hold_for_review(book, order, why="captured amount or currency differs from the order's")
-    await _review_when_refunded(book, order)
+    if shown:
+        await _review_when_refunded(book, order)
     return shown
 
 
@@ -171,7 +172,8 @@ async def _refund_seen(book: OrderBook, refund: RefundReport, *, status: Payment
     if order is None:
         return False
     shown = await _show(book, order, refund, status=status)
-    await _review_when_refunded(book, order)
+    if shown:
+        await _review_when_refunded(book, order)
     return shown
 
 
@@ -185,5 +187,5 @@ async def _show(book: OrderBook, order: Order, report: PaymentReport, *, status:
 
 async def _review_when_refunded(book: OrderBook, order: Order) -> None:
     """We owe goods for money that we have given back: only a person can tell what is meant."""
-    if order.payment_status is PaymentStatus.REFUNDED and order.status in OWES_GOODS and not order.needs_review:
+    if order.payment_status is PaymentStatus.REFUNDED and order.status in OWES_GOODS:
         await hold_for_review(book, order, why="refunded in full without being cancelled")

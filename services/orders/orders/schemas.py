@@ -97,6 +97,12 @@ class ShipOrder(RequestBody):
     tracking: Annotated[ShortLine, Field(examples=["BD123456789IN"])]
 
 
+class EndReview(RequestBody):
+    """What staff found and did about an order in review."""
+
+    note: Annotated[Note, Field(examples=["Settled with the customer by phone; the goods were sent back."])]
+
+
 class OrderQuery(PageQuery):
     """Which of my orders."""
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from chassis.caching import encode
 from orders.models import Order, OrderItem, OrderMove
+from orders.order_states import Trigger
 from orders.schemas import (
     AddressView,
     AdminEvent,
@@ -81,8 +82,9 @@ def _address(address: dict[str, Any]) -> dict[str, Any]:
 
 
 def timeline(moves: list[OrderMove]) -> Timeline:
-    """The history for the owner: who did it is told by kind only."""
-    return Timeline(items=[Event.model_validate(_event_fields(move)) for move in moves])
+    """The history for the owner: who did it is told by kind only, and what staff note for each other is not told."""
+    told = (move for move in moves if move.cause != Trigger.REVIEWED)
+    return Timeline(items=[Event.model_validate(_event_fields(move)) for move in told])
 
 
 def admin_timeline(moves: list[OrderMove]) -> AdminTimeline:
