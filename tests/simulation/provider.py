@@ -12,6 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from payments.provider import (
+    OrderLabels,
     OutcomeUnknown,
     ProviderPayment,
     ProviderRefund,
@@ -151,10 +152,10 @@ class SimulatedProvider:
         )
         return [item["id"] for item in found["items"]]
 
-    async def notes_of(self, order_id: str) -> dict[str, str]:
+    async def labels_of(self, order_id: str) -> OrderLabels:
         """As they were given."""
         found = await self._call("order", lambda: orders.fetch(self.razorpay, order_id))
-        return dict(found["notes"])
+        return OrderLabels(found["receipt"], dict(found["notes"]))
 
     async def payments_of(self, order_id: str) -> list[ProviderPayment]:
         """Every attempt at an order."""

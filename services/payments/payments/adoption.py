@@ -1,7 +1,7 @@
 """Taking in what was paid at an order of the provider that our own books do not know.
 
-That happens when a database was lost and its backup is older than the order. The provider's order names in its notes
-the order it was made for, and orders is asked about that one:
+That happens when a database was lost and its backup is older than the order. The provider's order bears a
+receipt of ours and names in its notes the order it was made for, and orders is asked about that one:
 
 - It exists: the provider's order belongs to its payment, and what was paid there counts as if a poll had found it.
 - It does not, it was lost too: the money becomes a closed payment that belongs to nobody, which the daily statement
@@ -20,7 +20,7 @@ from chassis.telemetry import get_logger
 from payments.attempts import apply_observation
 from payments.ledger import Ledger, OpenLedger
 from payments.models import Payment, PaymentStatus
-from payments.provider import Provider, ProviderPayment, ProviderRefused
+from payments.provider import Provider, ProviderPayment, UnknownToProvider
 
 OVERDUE = timedelta(minutes=90)
 """So long after its time to pay, an order that exists is paid or closed."""
@@ -107,10 +107,16 @@ class Adoption:
         return JobOutcome(found=len(overdue), repaired=closed, unresolved=len(overdue) - closed)
 
     async def _made_for(self, provider_order_id: str) -> UUID | None:
+        """None when it is surely not ours; any other refusal says nothing about it."""
         try:
-            notes = await self._provider.notes_of(provider_order_id)
-            return UUID(notes["order_id"])
-        except (ProviderRefused, KeyError, ValueError):
+            labels = await self._provider.labels_of(provider_order_id)
+        except UnknownToProvider:
+            return None
+        if not Payment.is_receipt(labels.receipt):
+            return None
+        try:
+            return UUID(labels.notes["order_id"])
+        except (KeyError, ValueError):
             return None
 
     async def _found_at_orders(self, order_id: UUID) -> FoundOrder | None:

@@ -7,6 +7,7 @@ Whoever changes anything below a payment locks the payment's row first (`Ledger.
 one payment happens one after the other, whatever process it happens in.
 """
 
+import re
 from datetime import date, datetime
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -32,6 +33,7 @@ from chassis.database import db_now, metadata
 from chassis.ids import derive_id, new_id
 
 ATTEMPT_NAMESPACE = UUID("5f0c2c0e-0a6e-5d4e-9f63-6a2f3e1c8b11")
+_RECEIPT = re.compile("haat_[0-9a-f]{32}")
 
 
 class PaymentStatus(StrEnum):
@@ -134,6 +136,11 @@ class Payment(Base):
     def receipt_for(payment_id: UUID) -> str:
         """What the provider knows a payment by."""
         return f"haat_{payment_id.hex}"
+
+    @staticmethod
+    def is_receipt(text: str | None) -> bool:
+        """Whether it is the receipt of some payment of ours, known or lost."""
+        return text is not None and _RECEIPT.fullmatch(text) is not None
 
 
 class PaymentTransition(Base):

@@ -19,6 +19,7 @@ class ProviderError(Exception):
 
     ProviderError
     ├── ProviderRefused      a definite no: nothing was done
+    │   └── UnknownToProvider    it has nothing with this id
     ├── ProviderUnreachable  nothing was done, and the same may succeed later
     └── OutcomeUnknown       it may have been done
     """
@@ -26,6 +27,10 @@ class ProviderError(Exception):
 
 class ProviderRefused(ProviderError):
     """A definite no (4xx other than those below)."""
+
+
+class UnknownToProvider(ProviderRefused):
+    """The provider has nothing with this id."""
 
 
 class ProviderUnreachable(ProviderError):
@@ -52,6 +57,14 @@ class ProviderPayment:
     error_code: str | None = None
     error_description: str | None = None
     raw: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLabels:
+    """What whoever made an order at the provider wrote on it."""
+
+    receipt: str | None
+    notes: dict[str, str]
 
 
 class RefundWord(StrEnum):
@@ -84,8 +97,8 @@ class Provider(Protocol):
         """The ids of the orders with this receipt."""
         ...
 
-    async def notes_of(self, order_id: str) -> dict[str, str]:
-        """The notes with which an order was made."""
+    async def labels_of(self, order_id: str) -> OrderLabels:
+        """What was written on an order. Raises UnknownToProvider when there is none of this id."""
         ...
 
     async def payments_of(self, order_id: str) -> list[ProviderPayment]:

@@ -20,6 +20,7 @@ from chassis.ids import new_id
 from chassis.jobs import JobOutcome
 from chassis.plain_sql import driver_connection
 from payments.provider import (
+    OrderLabels,
     OutcomeUnknown,
     Provider,
     ProviderError,
@@ -27,6 +28,7 @@ from payments.provider import (
     ProviderRefund,
     ProviderRefused,
     ProviderUnreachable,
+    UnknownToProvider,
 )
 
 TOGETHER = 0.5
@@ -38,7 +40,12 @@ MOST_WAITING = 2000
 """Records kept while the database is away; older ones are given up."""
 KEPT_DAYS = 30
 
-_OUTCOMES = {ProviderRefused: "refused", ProviderUnreachable: "unreachable", OutcomeUnknown: "unknown"}
+_OUTCOMES = {
+    ProviderRefused: "refused",
+    UnknownToProvider: "refused",
+    ProviderUnreachable: "unreachable",
+    OutcomeUnknown: "unknown",
+}
 
 _WRITE = """
 INSERT INTO provider_calls (id, call, about, outcome, error, seconds, job, request_id, at)
@@ -90,9 +97,9 @@ class RecordedProvider:
         """About our receipt."""
         return await self._noted("orders_of", receipt, self._provider.orders_of(receipt))
 
-    async def notes_of(self, order_id: str) -> dict[str, str]:
+    async def labels_of(self, order_id: str) -> OrderLabels:
         """About the provider's order."""
-        return await self._noted("notes_of", order_id, self._provider.notes_of(order_id))
+        return await self._noted("labels_of", order_id, self._provider.labels_of(order_id))
 
     async def payments_of(self, order_id: str) -> list[ProviderPayment]:
         """About the provider's order."""

@@ -22,12 +22,14 @@ from chassis.crash_points import crash_point
 from chassis.telemetry import get_logger
 from payments.provider import (
     PAGE,
+    OrderLabels,
     OutcomeUnknown,
     ProviderError,
     ProviderPayment,
     ProviderRefund,
     ProviderRefused,
     ProviderUnreachable,
+    UnknownToProvider,
     as_payment,
     as_refund,
     checked_id,
@@ -43,6 +45,8 @@ Action: TypeAlias = "Callable[[razorpay.Client, dict[str, Any]], Any]"
 CONNECT_TIMEOUT = 3.0
 LARGEST_ANSWER = 4 * 1024 * 1024
 _NOT_DEFINITE = (408, 409, 425, 429)
+_NO_SUCH_ID = "id provided does not exist"
+"""In the description: the status is that of any other refusal (Razorpay, fetch an order with id)."""
 _MISREAD = (ValueError, TypeError, KeyError, AttributeError)
 """What the SDK raises over truncated or HTML bodies and errors without the documented members."""
 
@@ -83,12 +87,17 @@ class RazorpayProvider:
         answer = await self._call(lambda client, options: client.order.all(query, **options))
         return [checked_id(item.get("id"), kind="order") for item in _items(answer) if item.get("receipt") == receipt]
 
-    async def notes_of(self, order_id: str) -> dict[str, str]:
-        """Without any they come as a list."""
+    async def labels_of(self, order_id: str) -> OrderLabels:
+        """Without any the notes come as a list."""
         known = checked_id(order_id, kind="order")
         answer = await self._call(lambda client, options: client.order.fetch(known, **options))
-        notes = answer.get("notes")
-        return {name: str(note) for name, note in notes.items()} if isinstance(notes, dict) else {}
+        if answer.get("id") != known:
+            raise OutcomeUnknown("the provider answered with another order")
+        receipt, notes = answer.get("receipt"), answer.get("notes")
+        return OrderLabels(
+            receipt=receipt if isinstance(receipt, str) else None,
+            notes={name: str(note) for name, note in notes.items()} if isinstance(notes, dict) else {},
+        )
 
     async def payments_of(self, order_id: str) -> list[ProviderPayment]:
         """Every attempt at an order."""
@@ -210,7 +219,7 @@ class RazorpayProvider:
             get_logger().error("provider does not accept our key", status=status)
             return ProviderUnreachable(f"status {status}: {description}")
         if is_refusal and 400 <= status < 500 and status not in _NOT_DEFINITE:
-            return ProviderRefused(description)
+            return UnknownToProvider(description) if _NO_SUCH_ID in description else ProviderRefused(description)
         return OutcomeUnknown(f"status {status}: {description}")
 
     def _client(self) -> "razorpay.Client":

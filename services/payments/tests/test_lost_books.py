@@ -6,6 +6,7 @@ import pytest
 from starlette.requests import Request
 
 from chassis.clients import UpstreamUnavailable
+from chassis.ids import new_id
 from chassis.jobs import JobOutcome
 from chassis.service import client_for
 from payments.postgres_ledger import ledger_of
@@ -166,10 +167,50 @@ async def test_orders_of_others_at_the_same_provider_are_left_alone(till: "Till"
     assert await till.rows("SELECT 1 FROM provider_orders WHERE provider_order_id = $1", stranger["id"]) == []
 
 
+async def test_somebody_elses_order_is_not_ours_because_it_names_a_uuid(till: "Till") -> None:
+    """Another shop on the same account writes ids of its own into its notes; its money is never taken for ours."""
+    their_order = str(new_id())
+    for receipt in ("shop-2-0001", f"haat_{new_id().hex}x", None):
+        made = {"amount": 5_000, "currency": "INR", "receipt": receipt, "notes": {"order_id": their_order}}
+        stranger = await till.ask(till.simulator.call, "POST", "/v1/orders", made)
+        await till.ask(till.simulator.pay, stranger["id"])
+        await till.harness.run_job("sweep")
+        assert await till.rows("SELECT 1 FROM provider_orders WHERE provider_order_id = $1", stranger["id"]) == []
+    asked = [path for _, path, _ in till.orders.calls]
+    assert f"/internal/orders/{their_order}" not in asked
+
+
+async def test_an_order_that_the_provider_would_not_show_is_asked_about_again(till: "Till") -> None:
+    """A refusal for whatever reason does not make our order somebody else's."""
+    order = await till.placed()
+    await till.pay(order)
+    await lose(till)
+    tell(till, order)
+    await till.ask(till.simulator.faults, "orders.fetch", "refuse", description="Request failed", times=0)
+    assert (await till.harness.run_job("sweep")).unresolved
+    assert await till.path(order) == []
+    await till.ask(till.simulator.clear_faults)
+    assert (await till.harness.run_job("sweep")).repaired == 1
+    assert await till.path(order) == ["new", "creating", "settled"]
+
+
+async def test_an_order_that_the_provider_does_not_have_is_asked_about_once(till: "Till") -> None:
+    order = await till.placed()
+    await till.pay(order)
+    await lose(till)
+    (made,) = await till.provider_orders(order)
+    no_such_order = "The id provided does not exist"
+    await till.ask(till.simulator.faults, "orders.fetch", "refuse", description=no_such_order, times=0)
+    outcome = await till.harness.run_job("sweep")
+    assert (outcome.repaired, outcome.unresolved) == (0, 0)
+    await till.harness.run_job("sweep")
+    assert await asked_about(till, made["id"]) == 1
+
+
 async def asked_about(till: "Till", provider_order_id: str) -> int:
     """How often the provider was asked what it was made for."""
     await till.recorded()
-    rows = await till.rows("SELECT 1 FROM provider_calls WHERE call = 'notes_of' AND about = $1", provider_order_id)
+    rows = await till.rows("SELECT 1 FROM provider_calls WHERE call = 'labels_of' AND about = $1", provider_order_id)
     return len(rows)
 
 

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import razorpay
 
-from payments.provider import OutcomeUnknown, ProviderError, ProviderRefused, ProviderUnreachable
+from payments.provider import (
+    OrderLabels,
+    OutcomeUnknown,
+    ProviderError,
+    ProviderRefused,
+    ProviderUnreachable,
+    UnknownToProvider,
+)
 from payments.razorpay_provider import RazorpayProvider
 from payments.settings import PaymentsSettings
 
@@ -101,6 +108,7 @@ FAULTS: list[tuple[str, dict[str, Any], type[ProviderError]]] = [
     ("redirect", {"status": 307}, OutcomeUnknown),
     ("refuse", {}, ProviderRefused),
     ("refuse", {"status": 404}, ProviderRefused),
+    ("refuse", {"description": "The id provided does not exist"}, UnknownToProvider),
     ("refuse", {"status": 409}, OutcomeUnknown),
     ("refuse", {"status": 403}, ProviderUnreachable),
 ]
@@ -197,6 +205,7 @@ async def test_an_answer_that_is_none_leaves_the_outcome_unknown(
         provider.orders_of("haat_1"),
         provider.payments_of(ORDER),
         provider.payment(ATTEMPT),
+        provider.labels_of(ORDER),
     ]
     for call in calls:
         with pytest.raises(OutcomeUnknown):
@@ -285,6 +294,17 @@ async def test_an_open_breaker_sends_nothing_until_its_pause_is_over_and_then_cl
             except ProviderUnreachable:
                 await asyncio.sleep(0.05)
     assert await _create(provider), "it is closed, not only let through once"
+
+
+async def test_an_order_tells_who_made_it_and_one_that_is_not_there_is_known_as_such(
+    provider: RazorpayProvider,
+) -> None:
+    made = await _create(provider, receipt="haat_2", notes={"order_id": "7"})
+    assert await provider.labels_of(made) == OrderLabels(receipt="haat_2", notes={"order_id": "7"})
+    bare = await _create(provider, receipt="haat_3")
+    assert await provider.labels_of(bare) == OrderLabels(receipt="haat_3", notes={})
+    with pytest.raises(UnknownToProvider):
+        await provider.labels_of(ORDER)
 
 
 async def test_an_unknown_host_is_unreachable(connect: Configure) -> None:
