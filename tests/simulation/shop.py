@@ -233,6 +233,7 @@ class Shop:
             "returns": ("payments", work.return_what_is_left),
             "sweep": ("payments", work.sweep),
             "refund-sweep": ("payments", work.sweep_refunds),
+            "lost-orders": ("payments", work.close_lost),
         }
 
     async def _release_orphans(self) -> JobOutcome:
