@@ -169,11 +169,11 @@ class MemoryPayments(MemoryBook):
         """In the order of their coming."""
         return [name for name, (owner, _) in self.tables.provider_orders.items() if owner == payment_id]
 
-    async def long_overdue(self, *, for_longer_than: timedelta, limit: int) -> Sequence[UUID]:
+    async def long_overdue(self, *, for_longer_than: timedelta, limit: int, skip: int = 0) -> Sequence[UUID]:
         """As the statement does."""
         to_pay, since = (PaymentStatus.CREATING, PaymentStatus.OPEN), self.now - for_longer_than
         rows = [row for row in self.tables.payments.values() if row["status"] in to_pay and row["pay_by"] < since]
-        return [row["order_id"] for row in sorted(rows, key=lambda row: row["pay_by"])[:limit]]
+        return [row["order_id"] for row in sorted(rows, key=lambda row: (row["pay_by"], row["id"]))[skip:][:limit]]
 
     async def take_due(self, status: PaymentStatus, *, again_in: timedelta, limit: int) -> Sequence[Due]:
         """As the statement does."""
@@ -290,13 +290,13 @@ class MemoryAttempts(MemoryPayments):
         """A count."""
         return sum(0 < rest < smallest for _, rest in self._rests())
 
-    async def with_unseen_refunds(self, *, limit: int) -> Sequence[UUID]:
+    async def with_unseen_refunds(self, *, limit: int, skip: int = 0) -> Sequence[UUID]:
         """In the order of their coming."""
         return [
             row["id"]
             for row in self.tables.attempts.values()
             if row["refunds_seen"] > row["refunds_checked"] and row["captured"]
-        ][:limit]
+        ][skip:][:limit]
 
     async def known_among(
         self, *, provider_order_ids: Collection[str | None], provider_payment_ids: Collection[str]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from catalog.claims import Claim, Status, Wanted
+from catalog.claims import BATCH, Claim, Status, Wanted
 from catalog.levels import Entry, Level, Move
 from chassis.events import Event
 from tests.simulation.clock import Clock
@@ -122,7 +122,7 @@ class MemoryStockroom:
         """Published with the commit."""
         self.transaction.events.append((event, subject, sequence, correlation_id or subject))
 
-    async def unconfirmed_holds(self, *, older_than: float) -> list[tuple[UUID, int]]:
+    async def unconfirmed_holds(self, *, older_than: float, skip: int = 0) -> list[tuple[UUID, int]]:
         """Sorted as the statement does."""
         since = self.tables.clock.now - timedelta(seconds=older_than)
         found = [
@@ -130,9 +130,10 @@ class MemoryStockroom:
             for row in self.tables.reservations.values()
             if row.claim.status is Status.HELD and row.confirmed_at is None and row.touched_at < since
         ]
-        return [(row.claim.order_id, row.claim.hold) for row in sorted(found, key=lambda row: row.touched_at)]
+        found.sort(key=lambda row: (row.touched_at, row.claim.order_id))
+        return [(row.claim.order_id, row.claim.hold) for row in found[skip:][:BATCH]]
 
-    async def overdue_holds(self, *, older_than: float) -> list[UUID]:
+    async def overdue_holds(self, *, older_than: float, skip: int = 0) -> list[UUID]:
         """Sorted as the statement does."""
         since = self.tables.clock.now - timedelta(seconds=older_than)
         found = [
@@ -140,4 +141,4 @@ class MemoryStockroom:
             for row in self.tables.reservations.values()
             if row.claim.status is Status.HELD and row.confirmed_at is not None and row.confirmed_at < since
         ]
-        return [order_id for _, order_id in sorted(found)]
+        return [order_id for _, order_id in sorted(found)[skip:][:BATCH]]

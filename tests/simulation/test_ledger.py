@@ -110,13 +110,15 @@ async def test_what_nobody_ends_is_found_long_after_its_time(desk: Desk) -> None
     creating, payment_id = await desk.payable()
     await desk.in_ledger(lambda ledger: ledger.take_lease(creating, user_id=SHOPPER, seconds=30))
 
-    async def overdue() -> Any:
-        return await desk.in_ledger(lambda ledger: ledger.long_overdue(for_longer_than=timedelta(hours=1), limit=5))
+    async def overdue(skip: int = 0) -> Any:
+        hour = timedelta(hours=1)
+        return await desk.in_ledger(lambda ledger: ledger.long_overdue(for_longer_than=hour, limit=5, skip=skip))
 
     await desk.later(74 * 60)
     assert await overdue() == []
     await desk.later(2 * 60)
     assert await overdue() == [creating]
+    assert await overdue(skip=1) == []
     async with desk.rows.ledger() as ledger:
         await ledger.move(await ledger.lock_payment(payment_id), StatusOfPayment.CLOSED, cause="its order is lost")
     assert await overdue() == []
@@ -256,6 +258,7 @@ async def test_what_must_go_back_is_found_until_it_is_on_its_way(desk: Desk) -> 
         attempt.refunds_seen = 400
         await ledger.keep(attempt, source="webhook", rank=Rank.CAPTURED, applied=False, raw={})
         assert await ledger.with_unseen_refunds(limit=5) == [attempt.id]
+        assert await ledger.with_unseen_refunds(limit=5, skip=1) == []
         await ledger.refunds_looked_at(attempt.id, up_to=400)
         await ledger.refunds_looked_at(attempt.id, up_to=100)
         assert await ledger.with_unseen_refunds(limit=5) == []

@@ -67,6 +67,8 @@ async def test_holds_are_found_by_age(desk: Desk) -> None:
     async with desk.rows.stock() as room:
         assert await room.unconfirmed_holds(older_than=99) == [(waiting, 3)]
         assert await room.overdue_holds(older_than=99) == [confirmed]
+        assert await room.unconfirmed_holds(older_than=99, skip=1) == []
+        assert await room.overdue_holds(older_than=99, skip=1) == []
         assert await room.unconfirmed_holds(older_than=101) == []
         assert await room.overdue_holds(older_than=101) == []
         await room.transition(await room.open_claim(waiting), ReservationStatus.HELD, cause="put", hold=4)

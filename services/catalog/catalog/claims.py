@@ -14,6 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.plain_sql import driver_connection, end_with
 
+BATCH = 100
+"""Holds that are found at once."""
+
 Wanted = Mapping[UUID, int]
 """Quantities by variant."""
 
@@ -158,28 +161,28 @@ def transition(
     )
 
 
-async def unconfirmed_holds(session: AsyncSession, *, older_than: float) -> list[tuple[UUID, int]]:
+async def unconfirmed_holds(session: AsyncSession, *, older_than: float, skip: int) -> list[tuple[UUID, int]]:
     """Order ids and holds that no order has confirmed and no request has touched for so many seconds."""
     found = await session.execute(
         text("""
             SELECT order_id, hold FROM reservations
             WHERE status = 'held' AND confirmed_at IS NULL
                 AND touched_at < clock_timestamp() - make_interval(secs => :seconds)
-            ORDER BY touched_at LIMIT 100
+            ORDER BY touched_at, order_id LIMIT :limit OFFSET :skip
         """),
-        {"seconds": older_than},
+        {"seconds": older_than, "limit": BATCH, "skip": skip},
     )
     return [(row.order_id, row.hold) for row in found]
 
 
-async def overdue_holds(session: AsyncSession, *, older_than: float) -> list[UUID]:
+async def overdue_holds(session: AsyncSession, *, older_than: float, skip: int) -> list[UUID]:
     """Orders whose confirmed hold is older than so many seconds."""
     found = await session.execute(
         text("""
             SELECT order_id FROM reservations
             WHERE status = 'held' AND confirmed_at < clock_timestamp() - make_interval(secs => :seconds)
-            ORDER BY confirmed_at LIMIT 100
+            ORDER BY confirmed_at, order_id LIMIT :limit OFFSET :skip
         """),
-        {"seconds": older_than},
+        {"seconds": older_than, "limit": BATCH, "skip": skip},
     )
     return list(found.scalars())

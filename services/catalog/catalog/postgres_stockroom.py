@@ -78,13 +78,13 @@ class PostgresStockroom:
         """A row of the outbox."""
         await record(self.session, event, subject=subject, sequence=sequence, correlation_id=correlation_id)
 
-    async def unconfirmed_holds(self, *, older_than: float) -> list[tuple[UUID, int]]:
+    async def unconfirmed_holds(self, *, older_than: float, skip: int = 0) -> list[tuple[UUID, int]]:
         """By a partial index."""
-        return await claims.unconfirmed_holds(self.session, older_than=older_than)
+        return await claims.unconfirmed_holds(self.session, older_than=older_than, skip=skip)
 
-    async def overdue_holds(self, *, older_than: float) -> list[UUID]:
+    async def overdue_holds(self, *, older_than: float, skip: int = 0) -> list[UUID]:
         """By a partial index."""
-        return await claims.overdue_holds(self.session, older_than=older_than)
+        return await claims.overdue_holds(self.session, older_than=older_than, skip=skip)
 
 
 def stockroom_of(database: Database) -> OpenStockroom:

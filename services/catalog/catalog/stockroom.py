@@ -74,12 +74,15 @@ class Stockroom(Protocol):
         """Publish an event when this transaction commits."""
         ...
 
-    async def unconfirmed_holds(self, *, older_than: float) -> list[tuple[UUID, int]]:
-        """Order ids and holds that no order has confirmed and no request has touched for so many seconds."""
+    async def unconfirmed_holds(self, *, older_than: float, skip: int = 0) -> list[tuple[UUID, int]]:
+        """Order ids and holds that no order has confirmed and no request has touched for so many seconds.
+
+        At most `BATCH` of them, the oldest first, leaving out the first `skip`.
+        """
         ...
 
-    async def overdue_holds(self, *, older_than: float) -> list[UUID]:
-        """Orders whose confirmed hold is older than so many seconds."""
+    async def overdue_holds(self, *, older_than: float, skip: int = 0) -> list[UUID]:
+        """Orders whose confirmed hold is older than so many seconds, as above."""
         ...
 
 

@@ -100,3 +100,38 @@ async def test_an_overdue_confirmed_hold_expires_only_when_its_order_is_closed_o
     assert await shop.status(order) == expected
     assert outcome.repaired + outcome.unresolved == 1
     assert await shop.broken_invariants() == []
+
+
+@pytest.mark.parametrize(
+    ("job", "event", "age", "ended"),
+    [
+        ("orphan-holds", None, "touched_at = now() - interval '3 minutes'", "released"),
+        ("expired-holds", "placed", "confirmed_at = now() - interval '91 minutes'", "expired"),
+    ],
+)
+async def test_a_hundred_holds_that_stay_keep_no_other_from_its_turn(
+    shop: "Shop", job: str, event: str | None, age: str, ended: str
+) -> None:
+    (variant,) = await shop.variants(10)
+    order = new_id()
+    if event:
+        await shop.order_event(event, order, {variant: 2})
+    else:
+        await shop.reserve(order, {variant: 2})
+    await shop.harness.execute(f"UPDATE reservations SET {age}")
+    await shop.harness.execute("""
+        INSERT INTO reservations (order_id, status, hold, version, is_closed, touched_at, confirmed_at)
+        SELECT gen_random_uuid(), status, hold, version, is_closed, touched_at - older, confirmed_at - older
+        FROM reservations, generate_series(1, 100), (VALUES (interval '1 minute')) AS by (older)
+    """)
+
+    def answer(request: Any, _body: Any) -> tuple[int, Any]:
+        is_gone = request.url.path.endswith(str(order))
+        return (404, {"code": "order_not_found"}) if is_gone else (200, {"is_closed": False})
+
+    shop.orders.routes = {ORDERS: answer}
+    outcome = await shop.harness.run_job(job)
+
+    assert (outcome.found, outcome.repaired, outcome.unresolved) == (101, 1, 100)
+    assert len(shop.orders.calls) == 101, "each is asked about once in a run"
+    assert await shop.status(order) == ended

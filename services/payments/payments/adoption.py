@@ -24,7 +24,8 @@ from payments.provider import Provider, ProviderPayment, UnknownToProvider
 
 OVERDUE = timedelta(minutes=90)
 """So long after its time to pay, an order that exists is paid or closed."""
-BATCH = 100
+BATCH, MOST_BATCHES = 100, 50
+"""Of one run, which goes on past the payments that it cannot end: none of them keeps another from its turn."""
 
 
 class FoundOrder(Reader):
@@ -89,22 +90,29 @@ class Adoption:
 
         Unresolved: those whose order exists and did not end, or about which orders said nothing.
         """
-        async with self._ledger() as ledger:
-            overdue = await ledger.long_overdue(for_longer_than=OVERDUE, limit=BATCH)
-        closed = 0
-        for order_id in overdue:
-            try:
-                if await self._found_at_orders(order_id) is not None:
-                    continue
-            except UpstreamUnavailable as error:
-                get_logger().warning("orders asked in vain", order_id=str(order_id), error=repr(error))
-                continue
+        found = closed = 0
+        for _ in range(MOST_BATCHES):
             async with self._ledger() as ledger:
-                payment = await ledger.lock_payment_or_tombstone(order_id)
-                if payment.status in (PaymentStatus.CREATING, PaymentStatus.OPEN):
-                    await ledger.move(payment, PaymentStatus.CLOSED, cause="its order is lost")
-            closed += 1
-        return JobOutcome(found=len(overdue), repaired=closed, unresolved=len(overdue) - closed)
+                overdue = await ledger.long_overdue(for_longer_than=OVERDUE, limit=BATCH, skip=found - closed)
+            found += len(overdue)
+            for order_id in overdue:
+                closed += await self._close_if_lost(order_id)
+            if len(overdue) < BATCH:
+                break
+        return JobOutcome(found=found, repaired=closed, unresolved=found - closed)
+
+    async def _close_if_lost(self, order_id: UUID) -> bool:
+        try:
+            if await self._found_at_orders(order_id) is not None:
+                return False
+        except UpstreamUnavailable as error:
+            get_logger().warning("orders asked in vain", order_id=str(order_id), error=repr(error))
+            return False
+        async with self._ledger() as ledger:
+            payment = await ledger.lock_payment_or_tombstone(order_id)
+            if payment.status in (PaymentStatus.CREATING, PaymentStatus.OPEN):
+                await ledger.move(payment, PaymentStatus.CLOSED, cause="its order is lost")
+        return True
 
     async def _made_for(self, provider_order_id: str) -> UUID | None:
         """None when it is surely not ours; any other refusal says nothing about it."""

@@ -71,7 +71,8 @@ SELECT count(*) FROM attempts WHERE to_return IS NOT NULL AND captured - (
 ) BETWEEN 1 AND $1 - 1"""
 
 _WITH_UNSEEN = """
-SELECT id FROM attempts WHERE refunds_seen > refunds_checked AND captured > 0 ORDER BY first_seen_at LIMIT $1"""
+SELECT id FROM attempts WHERE refunds_seen > refunds_checked AND captured > 0
+ORDER BY first_seen_at, id LIMIT $1 OFFSET $2"""
 
 _OURS = "SELECT provider_order_id FROM provider_orders WHERE provider_order_id = ANY ($1::text[])"
 
@@ -156,9 +157,9 @@ class AttemptRows(Rows):
         """By a partial index."""
         return int(await (await self.connection()).fetchval(_RESTS_BELOW, smallest))
 
-    async def with_unseen_refunds(self, *, limit: int) -> Sequence[UUID]:
+    async def with_unseen_refunds(self, *, limit: int, skip: int = 0) -> Sequence[UUID]:
         """By a partial index."""
-        return [row["id"] for row in await (await self.connection()).fetch(_WITH_UNSEEN, limit)]
+        return [row["id"] for row in await (await self.connection()).fetch(_WITH_UNSEEN, limit, skip)]
 
     async def known_among(
         self, *, provider_order_ids: Collection[str | None], provider_payment_ids: Collection[str]

@@ -101,8 +101,11 @@ class PaymentBook(Protocol):
         """The payment's orders at the provider, the first seen first."""
         ...
 
-    async def long_overdue(self, *, for_longer_than: timedelta, limit: int) -> Sequence[UUID]:
-        """Orders whose payment is still to be paid so long after its time, which orders would have ended."""
+    async def long_overdue(self, *, for_longer_than: timedelta, limit: int, skip: int = 0) -> Sequence[UUID]:
+        """Orders whose payment is still to be paid so long after its time, which orders would have ended.
+
+        The longest overdue first, leaving out the first `skip`.
+        """
         ...
 
     async def take_due(self, status: PaymentStatus, *, again_in: timedelta, limit: int) -> Sequence[Due]:
@@ -160,8 +163,8 @@ class AttemptBook(Protocol):
         """How many attempts marked to return have a rest smaller than that."""
         ...
 
-    async def with_unseen_refunds(self, *, limit: int) -> Sequence[UUID]:
-        """Attempts of which more was given back than we have looked at, the oldest first."""
+    async def with_unseen_refunds(self, *, limit: int, skip: int = 0) -> Sequence[UUID]:
+        """Attempts of which more was given back than we have looked at, the oldest first after the first `skip`."""
         ...
 
     async def known_among(

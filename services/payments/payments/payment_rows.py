@@ -60,7 +60,7 @@ _PROVIDER_ORDERS = "SELECT provider_order_id FROM provider_orders WHERE payment_
 
 _LONG_OVERDUE = """
 SELECT order_id FROM payments WHERE status IN ('creating', 'open') AND pay_by < clock_timestamp() - $1::interval
-ORDER BY pay_by LIMIT $2"""
+ORDER BY pay_by, id LIMIT $2 OFFSET $3"""
 
 
 def _take_due(condition: str) -> str:
@@ -183,9 +183,9 @@ class PaymentRows(Rows):
         rows = await (await self.connection()).fetch(_PROVIDER_ORDERS, payment_id)
         return [row["provider_order_id"] for row in rows]
 
-    async def long_overdue(self, *, for_longer_than: timedelta, limit: int) -> Sequence[UUID]:
+    async def long_overdue(self, *, for_longer_than: timedelta, limit: int, skip: int = 0) -> Sequence[UUID]:
         """By the partial index of what is due."""
-        rows = await (await self.connection()).fetch(_LONG_OVERDUE, for_longer_than, limit)
+        rows = await (await self.connection()).fetch(_LONG_OVERDUE, for_longer_than, limit, skip)
         return [row["order_id"] for row in rows]
 
     async def take_due(self, status: PaymentStatus, *, again_in: timedelta, limit: int) -> Sequence[Due]:

@@ -24,6 +24,8 @@ from payments.models import Attempt, Observation, PaymentStatus, Rank, RefundSta
 from payments.provider import PAGE, Provider, ProviderError, ProviderPayment, ProviderRefund, RefundWord
 
 BATCH = 20
+MOST_BATCHES = 50
+"""Of one run that goes on past the cases it cannot solve, so that none of them keeps another from its turn."""
 MOST_PAGES, MOST_AFTER_A_REST = 200, 20_000
 """Of a list, newest first: every sweep leaves the older ones to the sweep before, but after a rest there was none."""
 
@@ -121,20 +123,34 @@ async def return_what_is_left(
     """
     async with open_ledger() as ledger:
         with_rest = await ledger.with_rest_to_return(at_least=MINIMUM, limit=BATCH)
-        failed = left_to_people = await ledger.rests_below(MINIMUM)
-        with_unseen = await ledger.with_unseen_refunds(limit=BATCH)
+        left_to_people = await ledger.rests_below(MINIMUM)
     for attempt_id in with_rest:
         async with open_ledger() as ledger:
             if (found := await ledger.lock_attempt(attempt_id)) is not None:
                 await return_the_rest(ledger, found[1])
-    for attempt_id in with_unseen:
-        try:
-            await check_refunds(attempt_id)
-        except ProviderError as error:
-            failed += 1
-            _in_vain("refunds", attempt_id, error)
-    cases = len(with_rest) + len(with_unseen) + left_to_people
+    unseen, in_vain = await _look_at_refunds(open_ledger, check_refunds)
+    cases, failed = len(with_rest) + unseen + left_to_people, left_to_people + in_vain
     return JobOutcome(found=cases, repaired=cases - failed, unresolved=failed)
+
+
+async def _look_at_refunds(
+    open_ledger: OpenLedger, check_refunds: Callable[[UUID], Awaitable[None]]
+) -> tuple[int, int]:
+    """How many attempts had refunds to be looked at, and how many of them were asked about in vain."""
+    found = in_vain = 0
+    for _ in range(MOST_BATCHES):
+        async with open_ledger() as ledger:
+            batch = await ledger.with_unseen_refunds(limit=BATCH, skip=in_vain)
+        found += len(batch)
+        for attempt_id in batch:
+            try:
+                await check_refunds(attempt_id)
+            except ProviderError as error:
+                in_vain += 1
+                _in_vain("refunds", attempt_id, error)
+        if len(batch) < BATCH:
+            break
+    return found, in_vain
 
 
 async def sweep(open_ledger: OpenLedger, provider: Provider, *, adopt: Adopt) -> JobOutcome:

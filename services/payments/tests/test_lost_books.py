@@ -157,6 +157,27 @@ async def test_a_payment_whose_order_is_lost_ends(till: "Till") -> None:
         assert await till.path(order) == ["new", "creating", "open"]
 
 
+async def test_a_hundred_payments_that_cannot_be_ended_keep_no_other_from_its_end(till: "Till") -> None:
+    """Their orders exist and did not end, or orders says nothing of them; they stand in front every time."""
+    order = await till.placed()
+    await till.open(order)
+    tell(till, lost=(order,))
+    await till.harness.execute("UPDATE payments SET pay_by = clock_timestamp() - interval '91 minutes'")
+    await till.harness.execute("""
+        INSERT INTO payments (id, order_id, user_id, status, amount, currency, receipt, version, pay_by)
+        SELECT gen_random_uuid(), gen_random_uuid(), user_id, status, amount, currency, n::text, version, pay_by - older
+        FROM payments, generate_series(1, 100) AS n, (VALUES (interval '1 minute')) AS by (older)
+    """)
+    await till.harness.execute("""
+        INSERT INTO payment_history (id, payment_id, status, cause, at)
+        SELECT gen_random_uuid(), payments.id, line.status, line.cause, line.at
+        FROM payment_history AS line, payments WHERE payments.id <> line.payment_id ORDER BY line.at
+    """)
+    outcome = await till.harness.run_job("lost-orders")
+    assert (outcome.found, outcome.repaired, outcome.unresolved) == (101, 1, 100)
+    assert await till.path(order) == ["new", "creating", "open", "closed"]
+
+
 async def test_orders_of_others_at_the_same_provider_are_left_alone(till: "Till") -> None:
     stranger = await till.ask(till.simulator.call, "POST", "/v1/orders", {"amount": 5_000, "currency": "INR"})
     await till.ask(till.simulator.pay, stranger["id"])

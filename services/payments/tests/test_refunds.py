@@ -209,6 +209,24 @@ async def test_a_dashboard_refund_nobody_told_us_about_is_found_by_its_sum(till:
     assert (await till.harness.run_job("returns")).found == 0
 
 
+async def test_attempts_that_cannot_be_looked_at_keep_no_other_from_its_turn(till: "Till") -> None:
+    """The provider shows nothing of twenty attempts, which stand in front every time."""
+    _, _, attempt = await till.paid()
+    await till.harness.execute("""
+        INSERT INTO attempts
+            (id, payment_id, provider_order_id, provider_payment_id, rank, amount, currency, captured, refunds_seen,
+             changed_at, first_seen_at)
+        SELECT gen_random_uuid(), payment_id, provider_order_id, 'pay_' || lpad(n::text, 14, '0'), rank, amount,
+            currency, captured, 100, changed_at, first_seen_at - interval '1 minute'
+        FROM attempts, generate_series(1, 20) AS n
+    """)
+    await till.ask(till.simulator.dashboard_refund, attempt, amount=100_000)
+    await till.harness.run_job("sweep")
+    outcome = await till.harness.run_job("returns")
+    assert (outcome.found, outcome.repaired, outcome.unresolved) == (21, 1, 20)
+    assert [refund["amount"] for refund in await till.refunds()] == [100_000]
+
+
 async def test_a_dashboard_refund_of_an_old_payment_is_found_without_a_webhook(till: "Till") -> None:
     """The sweep of payments looks two days back; goodwill may come weeks after the purchase."""
     order, payment_id, attempt = await till.paid()
