@@ -33,6 +33,7 @@ def provocation(source: str, target: str) -> Callable[[Stage], Awaitable[None]] 
     return {
         ("accounts", "postgres"): provoking.registration,
         ("accounts", "rabbitmq"): provoking.registration,
+        ("gateway", "catalog"): provoking.reloaded_list,
         ("cart", "catalog"): provoking.unknown_variant,
         ("catalog", "orders"): provoking.orphaned_hold,
         ("orders", "payments"): provoking.order_trace,

@@ -27,6 +27,14 @@ async def registration(stage: Stage) -> None:
         await stage.shop.customer()
 
 
+async def reloaded_list(stage: Stage) -> None:
+    """The gateway asks catalog, whatever it keeps."""
+    with suppress(*UNLUCKY):
+        visitor = stage.shop.visitor()
+        visitor.reloads = True
+        await visitor.get("/categories")
+
+
 async def unknown_variant(stage: Stage) -> None:
     """Cart asks catalog."""
     with suppress(*UNLUCKY):
