@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from localservers.ports import free_port
 from stack.topology import PARTS
 
 HOST = "127.0.0.1"
@@ -44,9 +43,10 @@ class Wire:
 
     source: str
     target: str
-    port: int
     address: Callable[[], int]
     """Tells the target's port, when it is asked for: servers choose theirs at their start."""
+    port: int = 0
+    """Where it begins, once it is laid."""
     held: int = 0
     """Chunks and connections that were held back so far: what shows that a fault was felt."""
     _open: dict[Way, asyncio.Event] = field(default_factory=dict, init=False)
@@ -63,7 +63,8 @@ class Wire:
         self._open = {way: asyncio.Event() for way in Way}
         for is_open in self._open.values():
             is_open.set()
-        self._server = await asyncio.start_server(self._accept, HOST, self.port)
+        self._server = await asyncio.start_server(self._accept, HOST, 0)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -139,7 +140,7 @@ async def laid(addresses: Callable[[str], int], plan: Path) -> AsyncIterator[dic
     def port_of(target: str) -> Callable[[], int]:
         return lambda: addresses(target)
 
-    found = {(source, target): Wire(source, target, free_port(), port_of(target)) for source, target in wires()}
+    found = {(source, target): Wire(source, target, port_of(target)) for source, target in wires()}
     for wire in found.values():
         await wire.start()
     plan.write_text(json.dumps({f"{source} {target}": wire.port for (source, target), wire in found.items()}))
