@@ -10,7 +10,7 @@ from gateway.cache_control import lifetime_of
 from gateway.cached_reads import MAX_JOINS
 from gateway.headers import AnswerHead, Headers
 from gateway.limits import Allowance
-from gateway.policy import RETRIED, Policy
+from gateway.policy import Policy
 from gateway.routes import LimitClass
 from gateway.steps import Failure, Forward, Join, Keep, Plan, Refuse, Serve
 from gateway.testing_policy import LASTING, PRODUCTS, answer, ask, confirm, fail, said
@@ -158,7 +158,10 @@ def test_a_service_in_trouble_takes_no_answer_away(policy: Policy) -> None:
     assert isinstance(ask(policy, now=91.0), Forward)
 
 
-@pytest.mark.parametrize("failure", [*RETRIED, Failure.TIMED_OUT, "500", "503", "full"])
+FAILURES = [Failure.UNREACHABLE, Failure.BROKEN, Failure.TIMED_OUT, "500", "503", "full"]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
 def test_without_its_service_an_answer_of_before_is_better_than_none(policy: Policy, failure: Any) -> None:
     answer(policy, ask(policy).plan, b'{"a": 1}', headers=said(LASTING))
     plan = ask(policy, now=91.0, if_none_match='"0"').plan
