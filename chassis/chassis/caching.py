@@ -23,7 +23,7 @@ class Encoded(NamedTuple):
         tag = f'"{self.etag}"'
         headers = {"etag": tag, "cache-control": cache_control}
         known = request.headers.get("if-none-match")
-        if known is not None and _matches(known, tag):
+        if known is not None and is_known(known, tag):
             return Response(status_code=304, headers=headers)
         return Response(self.body, media_type="application/json", headers=headers)
 
@@ -33,10 +33,11 @@ def encoded(document: Any, etag: str) -> Encoded:
     return Encoded(encode(document), etag)
 
 
-def _matches(header: str, tag: str) -> bool:
+def is_known(header: str, tag: str) -> bool:
+    """Whether an If-None-Match names this tag: the weak comparison of RFC 9110 §13.1.2."""
     if header.strip() == "*":
         return True
-    return any(candidate.strip().removeprefix("W/") == tag for candidate in header.split(","))
+    return any(known.strip().removeprefix("W/") == tag.removeprefix("W/") for known in header.split(","))
 
 
 def if_match(request: Request) -> str | None:

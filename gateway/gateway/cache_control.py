@@ -62,16 +62,6 @@ def directives_of(said: bytes) -> dict[bytes, bytes]:
     return {name.strip(): value.strip() for name, _, value in pairs if name}
 
 
-def is_known(if_none_match: bytes | None, etag: bytes | None) -> bool:
-    """Whether a client holds this version already: the weak comparison of RFC 9110 §13.1.2."""
-    if if_none_match is None or etag is None:
-        return False
-    if if_none_match.strip() == b"*":
-        return True
-    wanted = etag.removeprefix(b"W/")
-    return any(tag.strip().removeprefix(b"W/") == wanted for tag in if_none_match.split(b","))
-
-
 def announced(headers: Headers) -> int | None:
     """The length of a body that may be kept; None when it is too large or not told."""
     for name, value in headers:

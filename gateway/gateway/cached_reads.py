@@ -16,8 +16,9 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from chassis.auth import Principal
+from chassis.caching import is_known
 from gateway.cache import Cache, Stored, named_in
-from gateway.cache_control import Lifetime, announced, forbids_keeping, is_known, lifetime_of, wants_fresh
+from gateway.cache_control import Lifetime, announced, forbids_keeping, lifetime_of, wants_fresh
 from gateway.headers import AnswerHead, Headers
 from gateway.origins import SAFE
 from gateway.routes import Route
@@ -179,6 +180,7 @@ def _served(stored: Stored, read: Read, context: Context, how: str, now: float) 
         (b"cache-status", f"haat; {how}".encode()),
         *context.headers,
     ]
-    if is_known(read.if_none_match, stored.etag):
+    if_none_match, etag = read.if_none_match, stored.etag
+    if if_none_match and etag and is_known(if_none_match.decode("latin-1"), etag.decode("latin-1")):
         return Serve(context, AnswerHead(304, [item for item in stored.headers if item[0] not in NOT_IN_304] + told))
     return Serve(context, AnswerHead(200, stored.headers + told), stored.body if read.with_body else b"")

@@ -212,12 +212,11 @@ class Exchange:
 
     async def _answer(self, response: UpstreamResponse) -> None:
         head = self._policy.on_response(self._plan, response.status, response.headers, time.monotonic())
-        if isinstance(head, Serve):
-            await self._serve(head)
-            return
         if isinstance(head, Keep):
-            body = await response.read()
-            await self._serve(self._policy.on_answer(self._plan, head, body, time.monotonic()))
+            # Whole first and sent second, so that a client who reads slowly keeps nobody waiting who asked the same.
+            head = self._policy.on_answer(self._plan, head, await response.read(), time.monotonic())
+        if isinstance(head, Serve):
+            self.own_answer = head
             return
         headers = head.headers
         if not self._incoming.is_complete:
@@ -234,12 +233,6 @@ class Exchange:
                     await _drained(response.body)
                     return
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _serve(self, served: Serve) -> None:
-        """Whole, so that a client who reads slowly keeps nobody waiting who asked the same."""
-        self.status, self.size = served.head.status, len(served.body)
-        await self._send({"type": "http.response.start", "status": self.status, "headers": served.head.headers})
-        await self._send({"type": "http.response.body", "body": served.body, "more_body": False})
 
 
 async def _drained(body: AsyncIterator[bytes]) -> None:
