@@ -4,6 +4,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from chassis.database import Database, metadata
@@ -49,3 +50,13 @@ async def toy(service_factory: ServiceFactory) -> AsyncIterator[Harness]:
     """The toy service on an empty database, impatient about locks."""
     async with service_factory(ToySettings, build, lock_timeout=0.3) as harness:
         yield harness
+
+
+@pytest.fixture
+async def somebody(toy: Harness) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody else on the toy's database, e.g. to hold a lock; gone at the end, however the test ends."""
+    connection = await asyncpg.connect(toy.database.url)
+    try:
+        yield connection
+    finally:
+        await connection.close()

@@ -71,17 +71,15 @@ async def test_a_handler_that_is_cancelled_leaves_nothing(toy: Harness) -> None:
     await nothing_stays(toy)
 
 
-async def test_a_statement_that_is_cancelled_frees_its_connection(toy: Harness) -> None:
+async def test_a_statement_that_is_cancelled_frees_its_connection(toy: Harness, somebody: asyncpg.Connection) -> None:
     """Cancelled while PostgreSQL works on it, more often than there are connections."""
     thing = (await toy.client.post(THINGS, json={"name": "a"}, headers=toy.as_user())).json()
-    locked = await asyncpg.connect(toy.database.url)
-    async with locked.transaction():
-        await locked.execute("SELECT * FROM things FOR UPDATE")
+    async with somebody.transaction():
+        await somebody.execute("SELECT * FROM things FOR UPDATE")
         for _ in range(12):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.05):
                     await toy.client.patch(f"{THINGS}/{thing['id']}", json={"name": "b"}, headers=toy.as_user("staff"))
-    await locked.close()
     answer = await toy.client.patch(f"{THINGS}/{thing['id']}", json={"name": "c"}, headers=toy.as_user("staff"))
     assert answer.json()["name"] == "c"
     assert toy.database.engine.pool.checkedout() == 0
@@ -96,13 +94,11 @@ async def test_a_caller_in_the_same_process_that_gives_up_leaves_nothing(toy: Ha
     await nothing_stays(toy)
 
 
-async def test_a_lock_that_is_not_given_is_busy(toy: Harness) -> None:
+async def test_a_lock_that_is_not_given_is_busy(toy: Harness, somebody: asyncpg.Connection) -> None:
     thing = (await toy.client.post(THINGS, json={"name": "a"}, headers=toy.as_user())).json()
-    locked = await asyncpg.connect(toy.database.url)
-    async with locked.transaction():
-        await locked.execute("SELECT * FROM things FOR UPDATE")
+    async with somebody.transaction():
+        await somebody.execute("SELECT * FROM things FOR UPDATE")
         answer = await toy.client.patch(f"{THINGS}/{thing['id']}", json={"name": "b"}, headers=toy.as_user("staff"))
-    await locked.close()
     assert (answer.status_code, answer.json()["code"]) == (409, "busy")
 
 
