@@ -54,7 +54,7 @@ test:  ## Prove it all on a real PostgreSQL and RabbitMQ, or one folder of it (m
 ifeq ($(T),)
 	@$(python) -m tests.alone
 	@$(python) -m localservers.with_rabbitmq $(python) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
-		--ignore=services
+		$(filter-out services/%,$(tests))
 	@$(python) -m tests.with_stack sh -c '$(python) -m pytest -q tests/e2e && $(python) -m tests.faults --short'
 else
 	@$(python) -m pytest -q $(T)
