@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from chassis.job_runs import record_run
 from chassis.locks import LockConnection
@@ -17,6 +17,11 @@ from chassis.telemetry import Metrics, get_logger, job_name
 
 if TYPE_CHECKING:
     from chassis.database import Database  # the database module builds on the outbox, which has a job
+
+Case = TypeVar("Case")
+
+MOST_BATCHES = 50
+"""Of one run that goes on past the cases it cannot solve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,26 @@ class Job:
     name: str
     every: float
     run: "Callable[[Database], Awaitable[JobOutcome | None]]"
+
+
+async def work_through(
+    find: Callable[[int], Awaitable[Sequence[Case]]], solve: Callable[[Case], Awaitable[bool]], *, batch: int
+) -> JobOutcome:
+    """Take one case after the other, and go on past those that cannot be solved: none keeps another from its turn.
+
+    `find` gives the next `batch` of them behind so many; `solve` tells whether it will not find the case again.
+    """
+    solved = left = 0
+    for _ in range(MOST_BATCHES):
+        cases = await find(left)
+        for case in cases:
+            if await solve(case):
+                solved += 1
+            else:
+                left += 1
+        if len(cases) < batch:
+            break
+    return JobOutcome(found=solved + left, repaired=solved, unresolved=left)
 
 
 class JobRunner:

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 
 import pytest
 from pydantic import SecretStr
 from toy.app import ThingMade, ToySettings
 
 from chassis.database import Database
-from chassis.jobs import Job, JobOutcome, JobRunner
+from chassis.jobs import MOST_BATCHES, Job, JobOutcome, JobRunner, work_through
 from chassis.locks import LockConnection
 from chassis.outbox import record
 from chassis.service import Service
@@ -79,6 +80,24 @@ async def test_a_job_that_is_run_by_hand_tells_what_it_found(database: Database)
         await runner.run_once("rounds")
     assert await runner.run_once("rounds") == JobOutcome(found=3, repaired=2, unresolved=1)
     await locks.stop()
+
+
+async def test_a_run_takes_each_case_once_and_ends_however_many_cannot_be_solved() -> None:
+    """Every third is solved, and found no more; there are more of the others than one run looks at."""
+    waiting, asked = list(range(3 * MOST_BATCHES)), []
+
+    async def find(skip: int) -> Sequence[int]:
+        return waiting[skip:][:2]
+
+    async def solve(case: int) -> bool:
+        asked.append(case)
+        if case % 3 == 0:
+            waiting.remove(case)
+        return case % 3 == 0
+
+    outcome = await work_through(find, solve, batch=2)
+    assert asked == list(range(2 * MOST_BATCHES))
+    assert outcome == JobOutcome(found=100, repaired=34, unresolved=66)
 
 
 class DollSettings(ServiceSettings):

@@ -12,6 +12,7 @@ from orders.order_book import OrderBook, history_line
 from orders.order_states import Actor, Provided, State, Step, Trigger, move_for
 from payments.ledger import Ledger
 from payments.models import Attempt, Rank
+from payments.opening import OrderToPay
 from tests.simulation.clock import Clock
 from tests.simulation.goods import SHOPPERS, VARIANTS
 from tests.simulation.rows import Rows
@@ -80,7 +81,7 @@ class Desk:
         order_id = new_id()
         pay_by = self.clock.now + timedelta(minutes=15)
         async with self.rows.ledger() as ledger:
-            await ledger.note_placed(order_id, user_id=SHOPPER, amount=PRICE, currency="INR", pay_by=pay_by)
+            await ledger.note_placed(order_id, OrderToPay(user_id=SHOPPER, total=PRICE, currency="INR", pay_by=pay_by))
             standing = await ledger.standing(order_id)
         assert standing is not None
         return order_id, standing.payment_id

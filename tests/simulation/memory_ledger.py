@@ -12,7 +12,7 @@ from chassis.events import Event
 from chassis.ids import new_id
 from payments.ledger import Due, Totals
 from payments.models import Attempt, Payment, PaymentStatus, Rank, Refund, RefundKind, RefundStatus
-from payments.opening import NEWS_EXPECTED_WITHIN, Lease, Standing
+from payments.opening import NEWS_EXPECTED_WITHIN, Lease, OrderToPay, Standing
 from payments.payment_rows import NO_CURRENCY
 from tests.simulation.clock import Clock
 from tests.simulation.memory import Row, Transaction
@@ -59,12 +59,11 @@ class MemoryBook:
 class MemoryPayments(MemoryBook):
     """Implements `PaymentBook`."""
 
-    async def note_placed(self, order_id: UUID, *, user_id: UUID, amount: int, currency: str, pay_by: datetime) -> None:
+    async def note_placed(self, order_id: UUID, order: OrderToPay) -> None:
         """As the statement does."""
         if self.payment_of_order(order_id) is None:
-            payment_id = self._add(
-                order_id, user_id=user_id, amount=amount, currency=currency, pay_by=pay_by, version=1
-            )
+            owner = {"user_id": order.user_id, "pay_by": order.pay_by, "version": 1}
+            payment_id = self._add(order_id, amount=order.total, currency=order.currency, **owner)
             self._note(payment_id, PaymentStatus.NEW, "order placed")
 
     async def note_ownerless(self, order_id: UUID, *, amount: int, currency: str) -> None:
@@ -273,10 +272,11 @@ class MemoryAttempts(MemoryPayments):
         checked = max(up_to, self.tables.attempts[attempt_id]["refunds_checked"])
         self.transaction.change(self.tables.attempts, attempt_id, refunds_checked=checked)
 
-    async def capturable(self, *, unchanged_for: timedelta, limit: int) -> Sequence[str]:
+    async def capturable(self, *, unchanged_for: timedelta, limit: int, skip: int = 0) -> Sequence[str]:
         """Sorted as the statement does."""
         found = [row for row in self._capturable() if row["changed_at"] < self.now - unchanged_for]
-        return [row["provider_payment_id"] for row in sorted(found, key=lambda row: row["changed_at"])[:limit]]
+        found.sort(key=lambda row: (row["changed_at"], row["id"]))
+        return [row["provider_payment_id"] for row in found[skip:][:limit]]
 
     async def can_be_captured(self, provider_payment_id: str) -> bool:
         """As the statement does."""

@@ -172,16 +172,16 @@ class MemoryOrderBook:
         self.transaction.change(self.tables.orders, order_id, **{news: self.now})
         return True
 
-    async def past_deadline(self, *, limit: int) -> Sequence[UUID]:
+    async def past_deadline(self, *, limit: int, skip: int = 0) -> Sequence[UUID]:
         """Sorted as the statement does."""
         due = [
             row
             for row in self.tables.orders.values()
             if row["status"] is Status.AWAITING_PAYMENT and row["deadline"] < self.now
         ]
-        return [row["id"] for row in sorted(due, key=lambda row: row["deadline"])[:limit]]
+        return [row["id"] for row in sorted(due, key=lambda row: (row["deadline"], row["id"]))[skip:][:limit]]
 
-    async def closing_for(self, seconds: float, *, limit: int) -> Sequence[UUID]:
+    async def closing_for(self, seconds: float, *, limit: int, skip: int = 0) -> Sequence[UUID]:
         """Sorted as the statement does."""
         since = self.now - timedelta(seconds=seconds)
         due = [
@@ -189,7 +189,7 @@ class MemoryOrderBook:
             for row in self.tables.orders.values()
             if row["status"] is Status.CLOSING and row["closing_since"] < since
         ]
-        return [row["id"] for row in sorted(due, key=lambda row: row["closing_since"])[:limit]]
+        return [row["id"] for row in sorted(due, key=lambda row: (row["closing_since"], row["id"]))[skip:][:limit]]
 
     async def take_turn(self, cart_id: UUID) -> Turn:
         """At once."""

@@ -14,7 +14,7 @@ from payments.balances import new_refund
 from payments.ledger import Due
 from payments.models import PaymentStatus as StatusOfPayment
 from payments.models import Rank, RefundKind, RefundStatus
-from payments.opening import Lease
+from payments.opening import Lease, OrderToPay
 from payments.reports import report_intent_closed
 from tests.simulation.desk import PRICE, SHOPPER, Desk, Interrupted
 from tests.simulation.goods import SHOPPERS
@@ -22,9 +22,8 @@ from tests.simulation.goods import SHOPPERS
 
 async def test_one_lease_at_a_time_and_none_when_it_is_over(desk: Desk) -> None:
     order_id, payment_id = await desk.payable()
-    await desk.in_ledger(
-        lambda ledger: ledger.note_placed(order_id, user_id=SHOPPER, amount=1, currency="INR", pay_by=desk.clock.now)
-    )
+    cheaper = OrderToPay(user_id=SHOPPER, total=1, currency="INR", pay_by=desk.clock.now)
+    await desk.in_ledger(lambda ledger: ledger.note_placed(order_id, cheaper))
 
     async def lease(who: UUID = SHOPPER) -> Any:
         return await desk.in_ledger(lambda ledger: ledger.take_lease(order_id, user_id=who, seconds=30))
@@ -63,7 +62,7 @@ async def test_a_payment_closes_also_before_it_was_heard_of(desk: Desk) -> None:
         await ledger.move(payment, StatusOfPayment.CLOSED, cause="order closed")
     pay_by = desk.clock.now + timedelta(minutes=15)
     async with desk.rows.ledger() as ledger:
-        await ledger.note_placed(order_id, user_id=SHOPPER, amount=PRICE, currency="INR", pay_by=pay_by)
+        await ledger.note_placed(order_id, OrderToPay(user_id=SHOPPER, total=PRICE, currency="INR", pay_by=pay_by))
         again = await ledger.lock_payment_or_tombstone(order_id)
         assert (again.id, again.status, again.version) == (payment.id, StatusOfPayment.CLOSED, 1)
         again.version = 7
@@ -173,6 +172,7 @@ async def test_attempts_are_kept_and_found(desk: Desk) -> None:
     async with desk.rows.ledger() as ledger:
         waiting = await ledger.capturable(unchanged_for=timedelta(seconds=99), limit=5)
         assert waiting == ["pay_00000000000002"]
+        assert await ledger.capturable(unchanged_for=timedelta(seconds=99), limit=5, skip=1) == []
         assert await ledger.can_be_captured("pay_00000000000002")
         assert not await ledger.can_be_captured("pay_00000000000003")
         assert await ledger.capturable(unchanged_for=timedelta(seconds=200), limit=5) == []

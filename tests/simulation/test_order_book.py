@@ -153,6 +153,7 @@ async def test_deadlines_are_found_the_longest_overdue_first(desk: Desk) -> None
     async with desk.rows.orders(desk.pause) as book:
         assert await book.past_deadline(limit=5) == [first.id, second.id]
         assert await book.past_deadline(limit=1) == [first.id]
+        assert await book.past_deadline(limit=5, skip=1) == [second.id]
     for order in (second, first):
         closing = {"status": OrderStatus.CLOSING, "close_reason": CloseReason.EXPIRED}
         now = await desk.later(1)
@@ -161,6 +162,7 @@ async def test_deadlines_are_found_the_longest_overdue_first(desk: Desk) -> None
     async with desk.rows.orders(desk.pause) as book:
         assert await book.past_deadline(limit=5) == []
         assert await book.closing_for(99, limit=5) == [second.id, first.id]
+        assert await book.closing_for(99, limit=5, skip=1) == [first.id]
         assert await book.closing_for(101.5, limit=5) == []
 
 

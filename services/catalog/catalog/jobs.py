@@ -1,10 +1,9 @@
 """What catalog does by the clock: holds that no order stands behind are found and given back.
 
-orders is asked between transactions, never inside one, and only a definite answer releases anything. A run goes on
-past the holds about which there is none, so that however many of them stand in front, the next one gets its turn.
+orders is asked between transactions, never inside one, and only a definite answer releases anything.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from catalog.claims import BATCH
@@ -14,11 +13,8 @@ from catalog.settings import CatalogSettings
 from catalog.stockroom import OpenStockroom
 from chassis.clients import InternalClient, Reply, UpstreamUnavailable
 from chassis.database import Database
-from chassis.jobs import Job, JobOutcome
+from chassis.jobs import Job, JobOutcome, work_through
 from chassis.telemetry import get_logger
-
-MOST_BATCHES = 50
-"""Of one run: five thousand holds, which outlast any restore or outage by far."""
 
 
 def jobs(settings: CatalogSettings, orders: Callable[[], InternalClient]) -> tuple[Job, ...]:
@@ -38,21 +34,21 @@ def jobs(settings: CatalogSettings, orders: Callable[[], InternalClient]) -> tup
 
 async def release_orphans(stock: OpenStockroom, orders: InternalClient, *, older_than: float) -> JobOutcome:
     """Holds whose checkout died before the order was made. One that orders knows waits for its event."""
-    found = released = unresolved = 0
-    for _ in range(MOST_BATCHES):
+
+    async def find(skip: int) -> Sequence[tuple[UUID, int]]:
         async with stock() as room:
-            batch = await room.unconfirmed_holds(older_than=older_than, skip=unresolved)
-        found += len(batch)
-        for order_id, seen in batch:
-            reply = await _ask(orders, order_id)
-            if reply is None or not _is_definite_no(reply):
-                unresolved += 1
-                continue
-            async with stock() as room:
-                released += await release(room, order_id=order_id, hold=seen, cause="orphan")
-        if len(batch) < BATCH:
-            break
-    return JobOutcome(found=found, repaired=released, unresolved=unresolved)
+            return await room.unconfirmed_holds(older_than=older_than, skip=skip)
+
+    async def release_orphan(found: tuple[UUID, int]) -> bool:
+        order_id, seen = found
+        reply = await _ask(orders, order_id)
+        if reply is None or not _is_definite_no(reply):
+            return False
+        async with stock() as room:
+            await release(room, order_id=order_id, hold=seen, cause="orphan")
+        return True
+
+    return await work_through(find, release_orphan, batch=BATCH)
 
 
 async def expire_overdue(stock: OpenStockroom, orders: InternalClient, *, older_than: float) -> JobOutcome:
@@ -60,25 +56,24 @@ async def expire_overdue(stock: OpenStockroom, orders: InternalClient, *, older_
 
     One whose order nobody knows any more comes from before a restore; should it be paid all the same, R5 takes anew.
     """
-    found = expired = unresolved = 0
-    for _ in range(MOST_BATCHES):
+
+    async def find(skip: int) -> Sequence[UUID]:
         async with stock() as room:
-            batch = await room.overdue_holds(older_than=older_than, skip=unresolved)
-        found += len(batch)
-        for order_id in batch:
-            reply = await _ask(orders, order_id)
-            if reply is None or not (_is_closed(reply) or _is_definite_no(reply)):
-                get_logger().error("confirmed hold is overdue and its order not closed", order_id=str(order_id))
-                unresolved += 1
-                continue
-            async with stock() as room:
-                expired += await expire(room, order_id=order_id)
-            get_logger().error(
-                "confirmed hold expired: its order closed without an event, or is lost", order_id=str(order_id)
-            )
-        if len(batch) < BATCH:
-            break
-    return JobOutcome(found=found, repaired=expired, unresolved=unresolved)
+            return await room.overdue_holds(older_than=older_than, skip=skip)
+
+    async def expire_hold(order_id: UUID) -> bool:
+        reply = await _ask(orders, order_id)
+        if reply is None or not (_is_closed(reply) or _is_definite_no(reply)):
+            get_logger().error("confirmed hold is overdue and its order not closed", order_id=str(order_id))
+            return False
+        async with stock() as room:
+            await expire(room, order_id=order_id)
+        get_logger().error(
+            "confirmed hold expired: its order closed without an event, or is lost", order_id=str(order_id)
+        )
+        return True
+
+    return await work_through(find, expire_hold, batch=BATCH)
 
 
 async def _ask(orders: InternalClient, order_id: UUID) -> Reply | None:

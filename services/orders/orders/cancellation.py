@@ -9,11 +9,11 @@
    (`order.expired`, `order.cancelled`). Money that is found later goes back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from chassis.database import is_outage
-from chassis.jobs import JobOutcome
+from chassis.jobs import JobOutcome, work_through
 from chassis.telemetry import get_logger
 from orders.errors import OrderNotCancellable, OrderNotFound
 from orders.events import RefundReason
@@ -22,7 +22,7 @@ from orders.order_book import OrderBook, OrderBooks, advance
 from orders.order_states import Actor, Decide, State, Step, Trigger, move_for, state_of
 
 BATCH = 200
-"""Orders that one run of the job moves; the next run follows in seconds."""
+"""Orders found at once."""
 
 CANCELLED_ALREADY = (State.CLOSING_CANCELLED, State.CANCELLED)
 
@@ -63,9 +63,12 @@ def decide_cancel(order: Order, actor: Actor, *, reason: str | None = None) -> S
 
 async def close_unpaid(orders: OrderBooks) -> JobOutcome:
     """T4 for every order past its deadline."""
-    async with orders.transaction() as book:
-        due = await book.past_deadline(limit=BATCH)
-    return await _move_all(orders, due, decide=decide_deadline)
+
+    async def find(skip: int) -> Sequence[UUID]:
+        async with orders.transaction() as book:
+            return await book.past_deadline(limit=BATCH, skip=skip)
+
+    return await _move_all(orders, find, decide=decide_deadline)
 
 
 def decide_deadline(order: Order) -> Step | None:
@@ -76,9 +79,12 @@ def decide_deadline(order: Order) -> Step | None:
 
 async def end_overdue(orders: OrderBooks, *, limit: float) -> JobOutcome:
     """T7 for every order that has been closing for longer than `limit` seconds."""
-    async with orders.transaction() as book:
-        due = await book.closing_for(limit, limit=BATCH)
-    return await _move_all(orders, due, decide=decide_overdue)
+
+    async def find(skip: int) -> Sequence[UUID]:
+        async with orders.transaction() as book:
+            return await book.closing_for(limit, limit=BATCH, skip=skip)
+
+    return await _move_all(orders, find, decide=decide_overdue)
 
 
 def decide_overdue(order: Order) -> Step | None:
@@ -87,18 +93,20 @@ def decide_overdue(order: Order) -> Step | None:
     return Step(move=move) if move else None
 
 
-async def _move_all(orders: OrderBooks, found: Sequence[UUID], *, decide: Decide) -> JobOutcome:
+async def _move_all(
+    orders: OrderBooks, find: Callable[[int], Awaitable[Sequence[UUID]]], *, decide: Decide
+) -> JobOutcome:
     """Each order in a transaction of its own, so that one that cannot move keeps no other from moving."""
-    moved = unresolved = 0
-    for order_id in found:
+
+    async def move(order_id: UUID) -> bool:
         try:
             async with orders.transaction() as book:
-                _, step = await advance(book, order_id, decide)
+                await advance(book, order_id, decide)
         except Exception as error:
             if is_outage(error):
                 raise
             get_logger().warning("order not moved", order_id=str(order_id), error=repr(error))
-            unresolved += 1
-            continue
-        moved += step is not None
-    return JobOutcome(found=len(found), repaired=moved, unresolved=unresolved)
+            return False
+        return True
+
+    return await work_through(find, move, batch=BATCH)

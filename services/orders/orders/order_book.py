@@ -92,12 +92,12 @@ class OrderBook(Protocol):
         """Keep when it was first heard; whether this is the first time."""
         ...
 
-    async def past_deadline(self, *, limit: int) -> Sequence[UUID]:
-        """Orders that await a payment after their deadline, the longest overdue first."""
+    async def past_deadline(self, *, limit: int, skip: int = 0) -> Sequence[UUID]:
+        """Orders that await a payment after their deadline, the longest overdue first after the first `skip`."""
         ...
 
-    async def closing_for(self, seconds: float, *, limit: int) -> Sequence[UUID]:
-        """Orders that have been closing for longer, the longest first."""
+    async def closing_for(self, seconds: float, *, limit: int, skip: int = 0) -> Sequence[UUID]:
+        """Orders that have been closing for longer, the longest first after the first `skip`."""
         ...
 
     async def take_turn(self, cart_id: UUID) -> Turn:

@@ -71,13 +71,13 @@ _SHOW = """
 
 _PAST_DEADLINE = """
     SELECT id FROM orders WHERE status = 'awaiting_payment' AND deadline < clock_timestamp()
-    ORDER BY deadline LIMIT $1
+    ORDER BY deadline, id LIMIT $1 OFFSET $2
 """
 
 _CLOSING_FOR = """
     SELECT id FROM orders
     WHERE status = 'closing' AND closing_since < clock_timestamp() - make_interval(secs => $1)
-    ORDER BY closing_since LIMIT $2
+    ORDER BY closing_since, id LIMIT $2 OFFSET $3
 """
 
 _OPEN_OF_VERSION = "SELECT id FROM orders WHERE cart_id = $1 AND cart_version = $2 AND status <> ALL ($3)"
@@ -149,15 +149,15 @@ class PostgresOrderBook:
         first = f"UPDATE orders SET {news} = clock_timestamp() WHERE id = $1 AND {news} IS NULL RETURNING true"  # noqa: S608 - one of two columns
         return bool(await connection.fetchval(first, order_id))
 
-    async def past_deadline(self, *, limit: int) -> Sequence[UUID]:
+    async def past_deadline(self, *, limit: int, skip: int = 0) -> Sequence[UUID]:
         """By a partial index."""
         connection = await driver_connection(self.session)
-        return [row["id"] for row in await connection.fetch(_PAST_DEADLINE, limit)]
+        return [row["id"] for row in await connection.fetch(_PAST_DEADLINE, limit, skip)]
 
-    async def closing_for(self, seconds: float, *, limit: int) -> Sequence[UUID]:
+    async def closing_for(self, seconds: float, *, limit: int, skip: int = 0) -> Sequence[UUID]:
         """By a partial index."""
         connection = await driver_connection(self.session)
-        return [row["id"] for row in await connection.fetch(_CLOSING_FOR, seconds, limit)]
+        return [row["id"] for row in await connection.fetch(_CLOSING_FOR, seconds, limit, skip)]
 
     async def take_turn(self, cart_id: UUID) -> Turn:
         """An advisory lock on the cart's id."""

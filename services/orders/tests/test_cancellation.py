@@ -134,6 +134,31 @@ async def test_order_that_cannot_move_keeps_no_other_from_closing(open_shop: "Op
     assert (await shop.harness.run_job("deadlines")).repaired == 1
 
 
+@pytest.mark.parametrize(("job", "ended"), [("deadlines", "closing"), ("closing-limit", "expired")])
+async def test_orders_that_cannot_move_keep_no_other_from_its_end(shop: "Shop", job: str, ended: str) -> None:
+    """Two hundred stand in front every time whose history is ahead of them, so that no line of it can be added."""
+    order = await shop.shopper().placed()
+    if job == "closing-limit":
+        await shop.pass_deadline(order)
+    await shop.harness.execute("""
+        UPDATE orders SET deadline = placed_at - interval '1 hour', closing_since = closing_since - interval '1 hour'
+    """)
+    await shop.harness.execute("""
+        INSERT INTO orders OVERRIDING SYSTEM VALUE
+        SELECT (json_populate_record(orders, json_build_object(
+            'id', gen_random_uuid(), 'number', n::text, 'cart_id', gen_random_uuid(), 'placement', placement + n,
+            'deadline', deadline - older, 'closing_since', closing_since - older
+        ))).* FROM orders, generate_series(1, 200) AS n, (VALUES (interval '1 minute')) AS by (older)
+    """)
+    await shop.harness.execute("""
+        INSERT INTO order_moves (id, order_id, version, move, to_status, cause, actor_kind)
+        SELECT gen_random_uuid(), id, version + 1, '', status, '', 'system' FROM orders WHERE length(number) < 4
+    """)
+    outcome = await shop.harness.run_job(job)
+    assert (outcome.found, outcome.repaired, outcome.unresolved) == (201, 1, 200)
+    assert (await shop.row(order["id"]))["status"] == ended
+
+
 async def test_closing_ends_without_the_provider_after_half_an_hour(shop: "Shop") -> None:
     asha = shop.shopper()
     expiring, cancelled = await asha.placed(), await asha.placed()

@@ -10,31 +10,28 @@ receipt of ours and names in its notes the order it was made for, and orders is 
 The other way round, a payment may be there whose order is lost: nobody would ever end it, so `close_lost` does.
 """
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from chassis.clients import InternalClient, UpstreamUnavailable
-from chassis.events import Reader
-from chassis.jobs import JobOutcome
+from chassis.jobs import JobOutcome, work_through
 from chassis.telemetry import get_logger
 from payments.attempts import apply_observation
 from payments.ledger import Ledger, OpenLedger
 from payments.models import Payment, PaymentStatus
+from payments.opening import OrderToPay
 from payments.provider import Provider, ProviderPayment, UnknownToProvider
 
 OVERDUE = timedelta(minutes=90)
 """So long after its time to pay, an order that exists is paid or closed."""
-BATCH, MOST_BATCHES = 100, 50
-"""Of one run, which goes on past the payments that it cannot end: none of them keeps another from its turn."""
+BATCH = 100
+"""Payments looked at together."""
 
 
-class FoundOrder(Reader):
+class FoundOrder(OrderToPay):
     """What payments needs of orders' answer about an order that it has lost or never heard of."""
 
-    user_id: UUID
-    total: int
-    currency: str
-    pay_by: datetime
     payment_version: int = 0
     """The newest report of ours that orders has seen; unknown to a release of orders before this one."""
 
@@ -64,13 +61,7 @@ class Adoption:
             if order is None:
                 await ledger.note_ownerless(order_id, amount=seen.amount, currency=seen.currency)
             else:
-                await ledger.note_placed(
-                    order_id,
-                    user_id=order.user_id,
-                    amount=order.total,
-                    currency=order.currency,
-                    pay_by=order.pay_by,
-                )
+                await ledger.note_placed(order_id, order)
             payment = await ledger.lock_payment_or_tombstone(order_id)
             await _complete_tombstone(ledger, payment, order, seen)
             if order is not None and payment.version < order.payment_version:
@@ -90,16 +81,12 @@ class Adoption:
 
         Unresolved: those whose order exists and did not end, or about which orders said nothing.
         """
-        found = closed = 0
-        for _ in range(MOST_BATCHES):
+
+        async def overdue(skip: int) -> Sequence[UUID]:
             async with self._ledger() as ledger:
-                overdue = await ledger.long_overdue(for_longer_than=OVERDUE, limit=BATCH, skip=found - closed)
-            found += len(overdue)
-            for order_id in overdue:
-                closed += await self._close_if_lost(order_id)
-            if len(overdue) < BATCH:
-                break
-        return JobOutcome(found=found, repaired=closed, unresolved=found - closed)
+                return await ledger.long_overdue(for_longer_than=OVERDUE, limit=BATCH, skip=skip)
+
+        return await work_through(overdue, self._close_if_lost, batch=BATCH)
 
     async def _close_if_lost(self, order_id: UUID) -> bool:
         try:

@@ -52,7 +52,7 @@ _LOOKED_AT = "UPDATE attempts SET refunds_checked = greatest(refunds_checked, $2
 _CAPTURABLE = """
 SELECT provider_payment_id FROM attempts JOIN payments ON payments.id = payment_id
 WHERE payments.status = 'open' AND rank = $1 AND changed_at < clock_timestamp() - $2::interval
-ORDER BY changed_at LIMIT $3"""
+ORDER BY changed_at, attempts.id LIMIT $3 OFFSET $4"""
 
 _CAN_BE_CAPTURED = """
 SELECT EXISTS (
@@ -139,9 +139,9 @@ class AttemptRows(Rows):
         """One statement."""
         await (await self.connection()).execute(_LOOKED_AT, attempt_id, up_to)
 
-    async def capturable(self, *, unchanged_for: timedelta, limit: int) -> Sequence[str]:
+    async def capturable(self, *, unchanged_for: timedelta, limit: int, skip: int = 0) -> Sequence[str]:
         """One statement."""
-        rows = await (await self.connection()).fetch(_CAPTURABLE, Rank.AUTHORIZED, unchanged_for, limit)
+        rows = await (await self.connection()).fetch(_CAPTURABLE, Rank.AUTHORIZED, unchanged_for, limit, skip)
         return [row["provider_payment_id"] for row in rows]
 
     async def can_be_captured(self, provider_payment_id: str) -> bool:

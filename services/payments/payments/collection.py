@@ -17,51 +17,32 @@ from uuid import UUID
 
 from chassis import tracing
 from chassis.clients import InternalClient, UpstreamUnavailable
-from chassis.events import Reader
 from chassis.telemetry import about, correlation_id, get_logger
 from payments.errors import OrderNotPayable, OrderUnknown, ProviderDown
 from payments.ledger import Ledger, OpenLedger
 from payments.models import Payment, PaymentStatus
-from payments.opening import Lease, Standing
+from payments.opening import Lease, OrderToPay, Standing
 from payments.provider import OutcomeUnknown, Provider, ProviderRefused, ProviderUnreachable
 from payments.reports import report_intent_closed
 from payments.settings import PaymentsSettings
 
 
-class OrderPlaced(Reader):
+class OrderPlaced(OrderToPay):
     """What payments needs of `order.placed`."""
 
     order_id: UUID
-    user_id: UUID
-    currency: str
-    total: int
-    pay_by: datetime
 
 
-class OrderAnswer(Reader):
+class OrderAnswer(OrderToPay):
     """What payments needs of orders' answer about an order."""
 
-    user_id: UUID
     status: str
-    total: int
-    currency: str
-    pay_by: datetime
 
 
 async def on_order_placed(ledger: Ledger, order: OrderPlaced) -> None:
     """P1: there is something to pay. A tombstone of an order that closed first stays closed."""
     if order.total > 0:
-        await _note(ledger, order.order_id, order)
-
-
-async def _note(ledger: Ledger, order_id: UUID, order: OrderPlaced | OrderAnswer) -> None:
-    await ledger.note_placed(
-        order_id,
-        user_id=order.user_id,
-        amount=order.total,
-        currency=order.currency,
-        pay_by=order.pay_by,
-    )
+        await ledger.note_placed(order.order_id, order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +133,7 @@ class Collection:
         if order.status != "awaiting_payment" or order.total == 0:
             raise OrderNotPayable("The order does not wait for a payment.")
         async with self._one_step() as ledger:
-            await _note(ledger, order_id, order)
+            await ledger.note_placed(order_id, order)
 
     async def _wait_for_the_other(self, order_id: UUID) -> None:
         deadline = asyncio.get_running_loop().time() + self._settings.create_wait

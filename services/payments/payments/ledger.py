@@ -14,7 +14,7 @@ from uuid import UUID
 
 from chassis.events import Event
 from payments.models import Attempt, Payment, PaymentStatus, Rank, Refund, RefundStatus
-from payments.opening import Lease, Standing
+from payments.opening import Lease, OrderToPay, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Totals:
 class PaymentBook(Protocol):
     """Payments and their orders at the provider."""
 
-    async def note_placed(self, order_id: UUID, *, user_id: UUID, amount: int, currency: str, pay_by: datetime) -> None:
+    async def note_placed(self, order_id: UUID, order: OrderToPay) -> None:
         """There is something to pay, unless that is known: also a tombstone stays."""
         ...
 
@@ -147,8 +147,11 @@ class AttemptBook(Protocol):
         """Its refunds were fetched when so much had been given back, as far as we had heard."""
         ...
 
-    async def capturable(self, *, unchanged_for: timedelta, limit: int) -> Sequence[str]:
-        """Authorised attempts of open payments, by their id at the provider, the longest unchanged first."""
+    async def capturable(self, *, unchanged_for: timedelta, limit: int, skip: int = 0) -> Sequence[str]:
+        """Authorised attempts of open payments, by their id at the provider.
+
+        The longest unchanged first, leaving out the first `skip`.
+        """
         ...
 
     async def can_be_captured(self, provider_payment_id: str) -> bool:

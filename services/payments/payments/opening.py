@@ -10,12 +10,22 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import tracing
+from chassis.events import Reader
 from chassis.ids import new_id
 from chassis.plain_sql import driver_connection
 from payments.models import Payment, PaymentStatus
 
 NEWS_EXPECTED_WITHIN = 180.0
 """An open payment that nobody talked about for so many seconds is asked about."""
+
+
+class OrderToPay(Reader):
+    """What payments needs of an order, whoever tells of it."""
+
+    user_id: UUID
+    total: int
+    currency: str
+    pay_by: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +119,14 @@ WITH payment AS (
 SELECT is_wanted AND has_time FROM moved"""
 
 
-async def note_placed(
-    session: AsyncSession, order_id: UUID, *, user_id: UUID, amount: int, currency: str, pay_by: datetime
-) -> None:
+async def note_placed(session: AsyncSession, order_id: UUID, order: OrderToPay) -> None:
     """There is something to pay, unless that is known: also a tombstone stays."""
     payment_id = new_id()
     receipt = Payment.receipt_for(payment_id)
     connection = await driver_connection(session)
     trace = tracing.current() or None
-    values = (payment_id, order_id, user_id, amount, currency, receipt, pay_by, new_id(), trace)
-    await connection.execute(_NOTE_TRACED if trace else _NOTE, *values)
+    facts = (order.user_id, order.total, order.currency, receipt, order.pay_by)
+    await connection.execute(_NOTE_TRACED if trace else _NOTE, payment_id, order_id, *facts, new_id(), trace)
 
 
 async def take_lease(session: AsyncSession, order_id: UUID, *, user_id: UUID, seconds: float) -> Lease | None:

@@ -12,7 +12,7 @@ from chassis.plain_sql import driver_connection
 from payments import opening
 from payments.ledger import Due
 from payments.models import Payment, PaymentStatus
-from payments.opening import Lease, Standing
+from payments.opening import Lease, OrderToPay, Standing
 
 NO_CURRENCY = "XXX"
 """ISO 4217 for a transaction without one: a tombstone does not know what was to be paid."""
@@ -103,11 +103,9 @@ class Rows:
 class PaymentRows(Rows):
     """Implements `PaymentBook`."""
 
-    async def note_placed(self, order_id: UUID, *, user_id: UUID, amount: int, currency: str, pay_by: datetime) -> None:
+    async def note_placed(self, order_id: UUID, order: OrderToPay) -> None:
         """One statement."""
-        await opening.note_placed(
-            self.session, order_id, user_id=user_id, amount=amount, currency=currency, pay_by=pay_by
-        )
+        await opening.note_placed(self.session, order_id, order)
 
     async def note_ownerless(self, order_id: UUID, *, amount: int, currency: str) -> None:
         """One statement."""

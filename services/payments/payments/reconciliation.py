@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from chassis.clients import UpstreamUnavailable
 from chassis.database import Database, db_now
-from chassis.jobs import JobOutcome
+from chassis.jobs import JobOutcome, work_through
 from chassis.telemetry import get_logger
 from payments.attempts import apply_observation, rank_of, took_money
 from payments.balances import MINIMUM, return_the_rest
@@ -24,8 +24,6 @@ from payments.models import Attempt, Observation, PaymentStatus, Rank, RefundSta
 from payments.provider import PAGE, Provider, ProviderError, ProviderPayment, ProviderRefund, RefundWord
 
 BATCH = 20
-MOST_BATCHES = 50
-"""Of one run that goes on past the cases it cannot solve, so that none of them keeps another from its turn."""
 MOST_PAGES, MOST_AFTER_A_REST = 200, 20_000
 """Of a list, newest first: every sweep leaves the older ones to the sweep before, but after a rest there was none."""
 
@@ -90,28 +88,32 @@ async def ask_about_open(open_ledger: OpenLedger, *, ask: Ask) -> JobOutcome:
 
 async def capture_authorised(open_ledger: OpenLedger, provider: Provider) -> JobOutcome:
     """Authorised for two minutes and not captured: take the money while the payment is OPEN, else let it lapse."""
-    async with open_ledger() as ledger:
-        waiting = await ledger.capturable(unchanged_for=CAPTURE_EXPECTED_WITHIN, limit=BATCH)
-    repaired = 0
-    for provider_payment_id in waiting:
+
+    async def find(skip: int) -> Sequence[str]:
+        async with open_ledger() as ledger:
+            return await ledger.capturable(unchanged_for=CAPTURE_EXPECTED_WITHIN, limit=BATCH, skip=skip)
+
+    async def capture(provider_payment_id: str) -> bool:
         try:
-            repaired += await _capture(open_ledger, provider, provider_payment_id)
+            return await _capture(open_ledger, provider, provider_payment_id)
         except ProviderError as error:
             _in_vain("capture", provider_payment_id, error)
-    return JobOutcome(found=len(waiting), repaired=repaired, unresolved=len(waiting) - repaired)
+            return False
+
+    return await work_through(find, capture, batch=BATCH)
 
 
 async def _capture(open_ledger: OpenLedger, provider: Provider, provider_payment_id: str) -> bool:
-    """Asked first, so that an answer lost the last time is not taken for a refusal now."""
+    """Asked first, so that an answer lost the last time is not taken for a refusal now. Whether it has an end."""
     seen = await provider.payment(provider_payment_id)
     if seen.status == "authorized":
         async with open_ledger() as ledger:
             if not await ledger.can_be_captured(provider_payment_id):
-                return False
+                return True
         seen = await provider.capture(provider_payment_id, amount=seen.amount, currency=seen.currency)
     async with open_ledger() as ledger:
         attempt = await apply_observation(ledger, seen, source="poll")
-    return attempt.captured > 0
+    return attempt.rank > Rank.AUTHORIZED
 
 
 async def return_what_is_left(
@@ -128,29 +130,25 @@ async def return_what_is_left(
         async with open_ledger() as ledger:
             if (found := await ledger.lock_attempt(attempt_id)) is not None:
                 await return_the_rest(ledger, found[1])
-    unseen, in_vain = await _look_at_refunds(open_ledger, check_refunds)
-    cases, failed = len(with_rest) + unseen + left_to_people, left_to_people + in_vain
+    looked_at = await _look_at_refunds(open_ledger, check_refunds)
+    cases, failed = len(with_rest) + looked_at.found + left_to_people, left_to_people + looked_at.unresolved
     return JobOutcome(found=cases, repaired=cases - failed, unresolved=failed)
 
 
-async def _look_at_refunds(
-    open_ledger: OpenLedger, check_refunds: Callable[[UUID], Awaitable[None]]
-) -> tuple[int, int]:
-    """How many attempts had refunds to be looked at, and how many of them were asked about in vain."""
-    found = in_vain = 0
-    for _ in range(MOST_BATCHES):
+async def _look_at_refunds(open_ledger: OpenLedger, check_refunds: Callable[[UUID], Awaitable[None]]) -> JobOutcome:
+    async def find(skip: int) -> Sequence[UUID]:
         async with open_ledger() as ledger:
-            batch = await ledger.with_unseen_refunds(limit=BATCH, skip=in_vain)
-        found += len(batch)
-        for attempt_id in batch:
-            try:
-                await check_refunds(attempt_id)
-            except ProviderError as error:
-                in_vain += 1
-                _in_vain("refunds", attempt_id, error)
-        if len(batch) < BATCH:
-            break
-    return found, in_vain
+            return await ledger.with_unseen_refunds(limit=BATCH, skip=skip)
+
+    async def look(attempt_id: UUID) -> bool:
+        try:
+            await check_refunds(attempt_id)
+        except ProviderError as error:
+            _in_vain("refunds", attempt_id, error)
+            return False
+        return True
+
+    return await work_through(find, look, batch=BATCH)
 
 
 async def sweep(open_ledger: OpenLedger, provider: Provider, *, adopt: Adopt) -> JobOutcome:

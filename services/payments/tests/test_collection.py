@@ -206,6 +206,23 @@ async def test_what_is_authorised_but_not_captured_is_captured_while_open(till: 
     assert (await till.payment(order))["status"] == "captured"
 
 
+async def test_authorised_attempts_that_cannot_be_captured_keep_no_other_from_its_turn(till: "Till") -> None:
+    """The provider knows nothing of twenty attempts, which stand in front every time."""
+    order = await till.placed()
+    await till.verify(order, await till.pay(order, outcome="authorize_only"))
+    await till.harness.execute("UPDATE attempts SET changed_at = clock_timestamp() - interval '3 minutes'")
+    await till.harness.execute("""
+        INSERT INTO attempts
+            (id, payment_id, provider_order_id, provider_payment_id, rank, amount, currency, changed_at)
+        SELECT gen_random_uuid(), payment_id, provider_order_id, 'pay_' || lpad(n::text, 14, '0'), rank, amount,
+            currency, changed_at - older
+        FROM attempts, generate_series(1, 20) AS n, (VALUES (interval '1 minute')) AS by (older)
+    """)
+    outcome = await till.harness.run_job("capture")
+    assert (outcome.found, outcome.repaired, outcome.unresolved) == (21, 1, 20)
+    assert (await till.payment(order))["status"] == "captured"
+
+
 async def test_a_handshake_must_be_the_providers(till: "Till") -> None:
     order, other = await till.placed(), await till.placed()
     handshake, foreign = await till.pay(order), await till.pay(other)
