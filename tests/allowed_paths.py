@@ -21,7 +21,7 @@ ORDER_MOVES: dict[str, set[Step]] = {
     "T9": {("paid", "cancelled")},
     "T10": {("paid", "shipped"), ("shipped", "delivered")},
 }
-STAY = {"T11", "T12", "T13"}
+STAY = {"T11", "T12", "T13", "T14"}
 """Moves that leave the order where it is."""
 
 RESERVATION: set[Step] = {

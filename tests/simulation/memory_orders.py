@@ -144,10 +144,6 @@ class MemoryOrderBook:
         """Published with the commit."""
         self.transaction.events.append((event, order_id, version, order_id))
 
-    async def mark_for_review(self, order_id: UUID) -> None:
-        """Whatever its state."""
-        self.transaction.change(self.tables.orders, order_id, needs_review=True)
-
     async def find_unspent(self, order_id: UUID, *, attempt_id: UUID) -> tuple[Order | None, bool]:
         """By a look at all."""
         others = (row for row in self.tables.orders.values() if row["id"] != order_id)

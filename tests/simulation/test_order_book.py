@@ -8,7 +8,7 @@ import pytest
 from chassis.ids import new_id
 from orders.models import CloseReason, PaymentStatus
 from orders.models import Status as OrderStatus
-from orders.order_book import OrderBook
+from orders.order_book import OrderBook, hold_for_review
 from orders.order_states import Provided, State
 from tests.simulation.desk import CART, PRICE, SHOPPER, Desk, Interrupted, a_line, an_order
 from tests.simulation.goods import SHOPPERS, VARIANTS
@@ -170,7 +170,7 @@ async def test_what_is_interrupted_has_not_happened(desk: Desk) -> None:
     order = await desk.ordered()
 
     async def interrupted(book: OrderBook) -> None:
-        await book.mark_for_review(order.id)
+        await hold_for_review(book, order, why="interrupted")
         await book.remember(order.id, "stock_given_back_at")
         raise Interrupted
 
@@ -180,7 +180,7 @@ async def test_what_is_interrupted_has_not_happened(desk: Desk) -> None:
     assert (found.needs_review, found.stock_given_back_at) == (False, None)
     assert await desk.rows.published("orders") == []
     async with desk.rows.orders(desk.pause) as book:
-        await book.mark_for_review(order.id)
+        await hold_for_review(book, order, why="interrupted")
     assert (await desk.found(order)).needs_review
 
 
@@ -188,7 +188,7 @@ async def test_a_review_is_ended_by_one_and_begins_again(desk: Desk) -> None:
     order = await desk.ordered()
 
     async def mark(book: OrderBook) -> None:
-        await book.mark_for_review(order.id)
+        await hold_for_review(book, order, why="does not fit")
 
     await desk.in_orders(mark)
     seen = await desk.found(order)

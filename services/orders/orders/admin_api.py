@@ -106,4 +106,5 @@ async def cancel_any_order(
 async def end_review(session: Session, caller: Caller, order_id: Id, body: EndReview) -> AdminOrderView:
     """End the review of an order that a person had to look at; the note stays in its timeline, for staff only."""
     book = PostgresOrderBook(session)
-    return admin_order_view(await review.end_review(book, _staff(caller), order_id=order_id, note=body.note))
+    order = await review.end_review(book, _staff(caller), order_id=order_id, seen=body.version, note=body.note)
+    return admin_order_view(order)

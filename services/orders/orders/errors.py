@@ -100,6 +100,13 @@ class OrderNotInReview(Conflict):
     title = "The order is not in review"
 
 
+class OrderChanged(Conflict):
+    """Something happened to the order since the version that was named: look at it again, and name the present one."""
+
+    code = "order_changed"
+    title = "The order has changed"
+
+
 class TotalTooSmall(Unprocessable):
     """The payment provider takes one rupee at least: add something to the cart."""
 
@@ -124,5 +131,5 @@ class CheckoutInterrupted(Unavailable):
 PROBLEMS: tuple[type[Problem], ...] = (
     OrderNotFound, AddressNotFound, CartEmpty, InsufficientStock, PriceChanged, CartAlreadyOrdered,
     OrderNotCancellable, OrderNotReady, OrderNotShippable, OrderAlreadyShipped, OrderNotDeliverable,
-    OrderNotInReview, TotalTooSmall, CheckoutTookTooLong, CheckoutInterrupted,
+    OrderNotInReview, OrderChanged, TotalTooSmall, CheckoutTookTooLong, CheckoutInterrupted,
 )  # fmt: skip

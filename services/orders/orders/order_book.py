@@ -23,7 +23,7 @@ from chassis.telemetry import get_logger
 from orders.events import announcement
 from orders.known_orders import KnownOrders
 from orders.models import Order, PaymentStatus, Status
-from orders.order_states import STAMPS, Decide, Provided, Step
+from orders.order_states import STAMPS, Decide, Provided, Step, Trigger, move_for, state_of
 
 ATTEMPTS = 10
 """Lost races after which a move is given up; each means that somebody else moved the order."""
@@ -72,10 +72,6 @@ class OrderBook(Protocol):
 
     async def record(self, event: Event, *, order_id: UUID, version: int) -> None:
         """Publish an event when this transaction commits."""
-        ...
-
-    async def mark_for_review(self, order_id: UUID) -> None:
-        """A person must look at it."""
         ...
 
     async def find_unspent(self, order_id: UUID, *, attempt_id: UUID) -> tuple[Order | None, bool]:
@@ -210,7 +206,11 @@ async def announce(book: OrderBook, order: Order, step: Step) -> None:
 
 
 async def hold_for_review(book: OrderBook, order: Order, *, why: str) -> None:
-    """Mark an order that a person must look at, and raise the alarm."""
-    await book.mark_for_review(order.id)
-    order.needs_review = True
+    """T14: note in its history why a person must look at an order, and raise the alarm."""
+
+    def decide(order: Order) -> Step | None:
+        move = move_for(state_of(order), Trigger.REVIEW_NEEDED)
+        return Step(move=move, note=why, changes={"needs_review": True}) if move else None
+
+    await advance(book, order.id, decide)
     get_logger().error("order needs review", order_id=str(order.id), number=order.number, why=why)

@@ -66,6 +66,8 @@ class Trigger(StrEnum):
     """Catalog could not give the items of a paid order."""
     SHIPPED = "shipped"
     DELIVERED = "delivered"
+    REVIEW_NEEDED = "review_needed"
+    """Something does not fit, and only a person can tell what is to be done; the note says what."""
     REVIEWED = "reviewed"
     """Staff looked at an order that needed it, and say what came of it."""
 
@@ -114,11 +116,12 @@ def _table() -> tuple[Move, ...]:
         ),
         *(Move("T12", state, t.CAPTURE_MISMATCHED, state, (RefundRequested,)) for state in existing),
         *(Move("T13", state, t.REVIEWED, state) for state in existing),
+        *(Move("T14", state, t.REVIEW_NEEDED, state) for state in existing),
     )
 
 
 MOVES = _table()
-"""T1 to T13. What is not here does not happen."""
+"""T1 to T14. What is not here does not happen."""
 
 _BY_STATE_AND_TRIGGER = {(move.before, move.trigger): move for move in MOVES}
 

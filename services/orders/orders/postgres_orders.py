@@ -61,8 +61,6 @@ _WRITE = f"""
     RETURNING order_id
 """  # noqa: S608 - the columns of our own tables
 
-_MARK = "UPDATE orders SET needs_review = true WHERE id = $1"
-
 # The status too: the update may have waited for a move that the order was read before.
 _SHOW = """
     UPDATE orders SET payment_status = $2, payment_version = $3 WHERE id = $1 AND payment_version < $3
@@ -126,10 +124,6 @@ class PostgresOrderBook:
     async def record(self, event: Event, *, order_id: UUID, version: int) -> None:
         """A row of the outbox."""
         await record(self.session, event, subject=order_id, sequence=version, correlation_id=order_id)
-
-    async def mark_for_review(self, order_id: UUID) -> None:
-        """Whatever its state."""
-        await (await driver_connection(self.session)).execute(_MARK, order_id)
 
     async def find_unspent(self, order_id: UUID, *, attempt_id: UUID) -> tuple[Order | None, bool]:
         """One statement, by the unique index on the paying attempt."""

@@ -100,6 +100,8 @@ class ShipOrder(RequestBody):
 class EndReview(RequestBody):
     """What staff found and did about an order in review."""
 
+    version: Annotated[int, Field(ge=1, le=2**31 - 1, examples=[4])]
+    """The order's, when they looked at it: what was written since is not ended with it."""
     note: Annotated[Note, Field(examples=["Settled with the customer by phone; the goods were sent back."])]
 
 

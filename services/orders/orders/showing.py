@@ -82,8 +82,8 @@ def _address(address: dict[str, Any]) -> dict[str, Any]:
 
 
 def timeline(moves: list[OrderMove]) -> Timeline:
-    """The history for the owner: who did it is told by kind only, and what staff note for each other is not told."""
-    told = (move for move in moves if move.cause != Trigger.REVIEWED)
+    """The history for the owner: who did it is told by kind only, and what only staff need to know is not told."""
+    told = (move for move in moves if move.cause not in (Trigger.REVIEW_NEEDED, Trigger.REVIEWED))
     return Timeline(items=[Event.model_validate(_event_fields(move)) for move in told])
 
 

@@ -343,14 +343,14 @@ class Shop:
     async def _set(self, order: dict[str, Any], change: str) -> None:
         await self.harness.execute(f"UPDATE orders SET {change} WHERE id = $1", UUID(order["id"]))
 
-    async def until_somebody_waits_for_a_lock(self) -> None:
-        """Returns when a session of orders is held up by another one."""
+    async def until_somebody_waits_for_a_lock(self, sessions: int = 1) -> None:
+        """Returns when so many sessions of orders are held up by another one."""
         waiting = (
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             " AND application_name = 'orders' AND wait_event_type = 'Lock'"
         )
         async with asyncio.timeout(10):
-            while not (await self.harness.fetch(waiting))[0][0]:  # noqa: ASYNC110 - PostgreSQL tells nobody
+            while (await self.harness.fetch(waiting))[0][0] < sessions:  # noqa: ASYNC110 - PostgreSQL tells nobody
                 await asyncio.sleep(0.01)
 
     async def idle_transactions(self) -> int:
