@@ -14,6 +14,8 @@ from chassis.problems import FieldError
 SHORTEST_TELLING_PART = 4
 """Parts of a name or e-mail shorter than this say nothing when a password holds them."""
 TOO_LIKE = 0.75
+COMPARED = 128
+"""Characters that are compared at most: one sign may stand for 18 (NFKC), and comparing costs their square."""
 
 COMMON = frozenset(files("accounts").joinpath("data/common_passwords.txt").read_text().split())
 """The passwords that guessing starts with, in lower case."""
@@ -40,11 +42,11 @@ def refuse_weak(password: str, *, email: str, full_name: str, pointer: str) -> N
 def _telling_parts(source: str) -> list[str]:
     folded = unicodedata.normalize("NFKC", source).casefold()
     whole = re.sub(r"\s", "", folded)
-    return [part for part in {whole, *re.split(r"\W+|_", folded)} if len(part) >= SHORTEST_TELLING_PART]
+    return [part[:COMPARED] for part in {whole, *re.split(r"\W+|_", folded)} if len(part) >= SHORTEST_TELLING_PART]
 
 
 def _is_like(password: str, part: str) -> bool:
     """Whether the part makes up most of the password, or the two differ in little."""
     if part in password and len(part) * 2 >= len(password):
         return True
-    return SequenceMatcher(None, password, part).ratio() >= TOO_LIKE
+    return SequenceMatcher(None, password[:COMPARED], part).ratio() >= TOO_LIKE

@@ -38,8 +38,10 @@ async def sign_in(
     database: Database, desk: FrontDesk, *, credentials: SignIn, visitor: Visitor
 ) -> tuple[User, TokenPair]:
     """Raises TooManyAttempts, CredentialsInvalid, AccountInactive, SignInBusy."""
-    account, address = email_key(credentials.email), address_key(visitor.address)
+    address = address_key(visitor.address)
     async with database.transaction() as session:
+        # Lowered by whoever finds the account: on some letters Python disagrees, and each spelling would count anew.
+        account = email_key(str(await session.scalar(select(func.lower(credentials.email)))))
         await desk.throttle.count(session, account=account, address=address)
         found = select(User).where(func.lower(User.email) == func.lower(credentials.email))
         user = await session.scalar(found)

@@ -90,8 +90,8 @@ class Throttle:
 
 
 def email_key(email: str) -> bytes:
-    """The counter of sign-ins to whatever account has this e-mail."""
-    return _key("email", email.lower())
+    """The counter of sign-ins to whatever account has this e-mail, given as PostgreSQL lowers it."""
+    return _key("email", email)
 
 
 def user_key(user_id: UUID) -> bytes:

@@ -2,10 +2,14 @@
 
 import asyncio
 import hashlib
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from accounts.errors import PasswordWeak
+from accounts.password_rules import refuse_weak
 from accounts.registration import DemoUsersRefused, ensure_demo_users
 from chassis.testing import Harness
 
@@ -173,6 +177,18 @@ async def test_a_weak_password_is_refused_with_its_reasons(accounts: Harness, pa
     assert {error["code"] for error in answer.json()["errors"]} == codes
     assert {error["pointer"] for error in answer.json()["errors"]} == {"/password"}
     assert password not in answer.text
+
+
+def test_no_password_takes_long_to_be_judged() -> None:
+    """While one is, nobody else is answered; a sign that stands for 18 letters makes 2304 of 128."""
+    sign = "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}"
+    seconds = []
+    for _ in range(3):
+        began = time.thread_time()
+        with suppress(PasswordWeak):
+            refuse_weak(sign * 128, email=f"{sign * 12}@example.com", full_name=sign * 13, pointer="/password")
+        seconds.append(time.thread_time() - began)
+    assert min(seconds) < 0.03
 
 
 @pytest.mark.parametrize(

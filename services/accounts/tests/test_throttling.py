@@ -87,6 +87,16 @@ async def test_an_unknown_account_is_slowed_down_alike(accounts: Harness, asha: 
     assert "example" not in str(rows)
 
 
+async def test_another_spelling_of_the_email_is_no_further_attempt(accounts: Harness, register: Any) -> None:
+    """PostgreSQL finds this account by a capital I with a dot too, which Python lowers to something else."""
+    mira = await register("mira")
+    assert await fail(accounts, mira.user["email"], 5) == [401] * 5
+
+    refused = await guess(accounts, mira.user["email"].replace("i", "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}"))
+
+    assert refused.status_code == 429
+
+
 async def test_a_hundred_guesses_at_once_are_counted_one_by_one(accounts: Harness, asha: Any) -> None:
     answers = await asyncio.gather(*(guess(accounts, asha.user["email"]) for _ in range(100)))
 
