@@ -1,7 +1,7 @@
 """Who is asking: access tokens of people (RFC 9068) and short-lived tokens between services.
 
-A token is verified once and remembered until it expires. Only ES256 is accepted, keys come from our own set by
-`kid`, and headers that bring a key along are ignored (RFC 8725). Each kind of token has its own `typ` and its own
+A token is verified once and remembered until it expires or a key is withdrawn. Only ES256 is accepted, keys come from
+our own set by `kid`, and headers that bring a key along are ignored (RFC 8725). Each kind of token has its own `typ` and its own
 audience, so that none passes as another.
 """
 
@@ -29,6 +29,8 @@ LEEWAY = 10
 MAX_TOKEN = 4096
 REMEMBERED = 10_000
 SERVICE_TOKEN_LIFETIME = 60
+KEY_FETCH = 3
+"""Seconds that the source of the keys may take to tell them all; requests wait for it."""
 KEY_REFRESH = 300
 UNKNOWN_KEY_REFRESH = 30
 """Seconds between fetches of the key set that an unknown `kid` may cause."""
@@ -96,6 +98,8 @@ class KeySet:
     ) -> None:
         self._fetch = fetch
         self._keys: dict[str, Any] = {}
+        self.withdrawals = 0
+        """How often a key was taken out of the set: no token that was verified before is to be believed unseen."""
         self._fetched_at = float("-inf")
         self._fetching: asyncio.Task[None] | None = None
         if document is not None:
@@ -117,6 +121,7 @@ class KeySet:
         for jwk in msgspec.json.decode(document)["keys"]:
             if jwk.get("kty") == "EC" and jwk.get("crv") == "P-256" and "kid" in jwk:
                 keys[jwk["kid"]] = ECAlgorithm(ECAlgorithm.SHA256).from_jwk(public_part(jwk))
+        self.withdrawals += any(keys.get(kid) != key for kid, key in self._keys.items())
         self._keys = keys
 
     def get(self, kid: str) -> Any:
@@ -150,7 +155,7 @@ class KeySet:
         await asyncio.shield(self._fetching)
 
     async def _replace_from(self, fetch: Callable[[], Awaitable[bytes]]) -> None:
-        self.replace(await fetch())
+        self.replace(await asyncio.wait_for(fetch(), KEY_FETCH))
 
     def _fetched(self, task: asyncio.Task[None]) -> None:
         self._fetching = None
@@ -166,14 +171,13 @@ class TokenVerifier:
         self._issuer = issuer
         self._audience = audience
         self._kind = kind
-        self._known: dict[str, Principal | ServicePrincipal] = {}
+        self._known: dict[str, tuple[int, Principal | ServicePrincipal]] = {}
 
     def recall(self, token: str, *, now: float | None = None) -> Principal | ServicePrincipal | None:
         """A principal whose token was verified before and has not expired."""
-        known = self._known.get(token)
-        if known is None:
-            return None
-        if known.expires_at <= (time.time() if now is None else now):
+        withdrawals, known = self._known.get(token, (0, None))
+        now = time.time() if now is None else now
+        if known and (withdrawals != self.keys.withdrawals or known.expires_at <= now):
             del self._known[token]
             return None
         return known
@@ -187,7 +191,7 @@ class TokenVerifier:
         if len(self._known) >= REMEMBERED:
             for oldest in list(self._known)[: REMEMBERED // 10]:
                 del self._known[oldest]
-        self._known[token] = principal
+        self._known[token] = self.keys.withdrawals, principal
         return principal
 
     async def verify_with_newest_keys(self, token: str) -> Principal | ServicePrincipal:

@@ -114,6 +114,20 @@ def test_a_known_token_expires_all_the_same() -> None:
     assert tokens.recall(token, now=time.time() + 61) is None
 
 
+@pytest.mark.parametrize("left", [generate_key("k2"), generate_key("k1")])
+def test_a_known_token_is_refused_once_its_key_is_withdrawn(left: dict[str, Any]) -> None:
+    """Whoever stole a key signs tokens that expire in years."""
+    keys = KeySet(document=jwks([KEY]))
+    tokens, stolen = verifier(keys), signed({"exp": int(time.time()) + 10**9})
+    tokens.verify(stolen)
+
+    keys.replace(jwks([KEY, generate_key("k3")]))
+    assert tokens.recall(stolen), "one key more withdraws none"
+    keys.replace(jwks([left]))
+    with pytest.raises(TokenInvalid):
+        tokens.verify(stolen)
+
+
 def test_a_service_speaks_for_itself_only_and_to_one() -> None:
     key = generate_key("orders.1")
     keys = KeySet(document=jwks([key]))
@@ -162,6 +176,19 @@ async def test_a_new_key_is_fetched_once_and_nobody_is_refused_meanwhile() -> No
     assert isinstance(done[0], asyncio.CancelledError)
     assert all(isinstance(principal, Principal) for principal in done[1:])
     assert accounts.calls == 1
+
+
+async def test_a_source_that_stops_in_the_middle_of_its_answer_is_asked_again() -> None:
+    new = generate_key("k2")
+    accounts = Accounts(KEY, new)
+    accounts.answers.clear()
+    keys = KeySet(fetch=accounts.fetch, document=jwks([KEY]))
+    async with asyncio.timeout(60):
+        with pytest.raises(TimeoutError):
+            await keys.refresh()
+    accounts.answers.set()
+    await keys.refresh()
+    assert isinstance(verifier(keys).verify(signed(key=new, kid="k2")), Principal)
 
 
 async def test_forged_keys_cause_one_fetch() -> None:

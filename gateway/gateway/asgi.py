@@ -65,7 +65,7 @@ class AsgiShell:
                 step = self._policy.reads.on_joined(step, time.monotonic())
             else:
                 await self._obtain_keys()
-                step = self._policy.on_request(head, time.monotonic())
+                step = self._policy.on_request(head, time.monotonic(), may_wait=False)
         if isinstance(step, Forward):
             await self._forward(step.plan, head, receive, send, started=started)
             return

@@ -91,10 +91,10 @@ class Policy:
         """Set by the shell while a fetch is under way, so that whoever needs the keys waits for it."""
         self._always = SECURITY + ([HSTS] if doorway.is_https else [])
 
-    def on_request(self, head: Head, now: float) -> Refuse | Serve | Forward | Wait | Join:
-        """What to do with a request; `now` is monotonic."""
+    def on_request(self, head: Head, now: float, *, may_wait: bool = True) -> Refuse | Serve | Forward | Wait | Join:
+        """What to do with a request, which waits for keys once at most; `now` is monotonic."""
         # Random, so that it can serve as a trace id too.
-        context = Context(os.urandom(16).hex())
+        context = Context(os.urandom(16).hex(), may_wait=may_wait)
         context.headers = [(b"x-request-id", context.request_id.encode()), *self._always]
         try:
             return self._decide(head, context, now)
@@ -166,7 +166,7 @@ class Policy:
         try:
             if scheme.lower() != "bearer":
                 raise TokenInvalid("Send the access token as a Bearer token.")
-            if self._may_wait_for_keys(now) and not self.tokens.keys.is_loaded:
+            if self._may_wait_for_keys(context, now) and not self.tokens.keys.is_loaded:
                 return Wait(Need.KEYS)
             if not (self.tokens.keys.is_loaded and self._revocations.is_loaded):
                 raise errors.NotReady("Access tokens cannot be checked yet; repeat in a moment.")
@@ -174,15 +174,15 @@ class Policy:
             if not isinstance(principal, Principal) or principal.session_id in self._revocations:
                 raise TokenInvalid
         except TokenInvalid as problem:
-            if isinstance(problem, UnknownKey) and self._may_wait_for_keys(now):
+            if isinstance(problem, UnknownKey) and self._may_wait_for_keys(context, now):
                 return Wait(Need.KEYS)
             self._limits.charge_bad_token(household, now)
             raise
         context.principal = principal
         return None
 
-    def _may_wait_for_keys(self, now: float) -> bool:
-        return self.is_fetching_keys or self.tokens.keys.may_refetch(now)
+    def _may_wait_for_keys(self, context: Context, now: float) -> bool:
+        return context.may_wait and (self.is_fetching_keys or self.tokens.keys.may_refetch(now))
 
     def _count(self, route: Route, method: str, context: Context, *, household: str, now: float) -> None:
         limit = route.limit_for(method)

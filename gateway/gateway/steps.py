@@ -34,6 +34,8 @@ class Context:
     """Headers that every answer to this request carries."""
     cache: str = ""
     """What the cache had for it, if it was asked: hit, joined, stale, confirmed, spare or miss."""
+    may_wait: bool = True
+    """For keys; not when it did already."""
 
 
 @dataclass(slots=True)

@@ -168,6 +168,18 @@ async def test_tokens_cannot_be_judged_without_keys(front_factory: Any, keys: Ke
         front.gateway.revocations.is_loaded = True
 
 
+async def test_nobody_waits_on_and_on_for_keys_that_do_not_come(front_factory: Any, keys: Keys) -> None:
+    async def never(_request: Any, _body: Any) -> Any:
+        return await asyncio.get_running_loop().create_future()
+
+    async with front_factory() as front:
+        front.accounts.routes["GET", "/.well-known/jwks.json"] = never
+        front.gateway.keys.replace('{"keys": []}')
+        await eventually(lambda: front.gateway.keys.may_refetch(time.monotonic()))
+        reply = await front.ask("GET", "/api/v1/orders", token=keys.access_token())
+        assert (reply.status, reply.code) == (503, "not_ready")
+
+
 async def test_an_ended_session_is_out_within_a_second(front: Front) -> None:
     session = new_id()
     token = front.keys.access_token(session_id=session)
