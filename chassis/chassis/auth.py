@@ -1,8 +1,8 @@
 """Who is asking: access tokens of people (RFC 9068) and short-lived tokens between services.
 
 A token is verified once and remembered until it expires or a key is withdrawn. Only ES256 is accepted, keys come from
-our own set by `kid`, and headers that bring a key along are ignored (RFC 8725). Each kind of token has its own `typ` and its own
-audience, so that none passes as another.
+our own set by `kid`, and headers that bring a key along are ignored (RFC 8725). Each kind of token has its own `typ`
+and its own audience, so that none passes as another.
 """
 
 import asyncio

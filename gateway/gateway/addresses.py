@@ -31,6 +31,8 @@ class ClientAddresses:
             parsed = ip_address(address)
         except ValueError:
             return False
+        if isinstance(parsed, IPv6Address):
+            parsed = parsed.ipv4_mapped or parsed
         return any(parsed in network for network in self._trusted)
 
 

@@ -117,9 +117,11 @@ def collect(headers: Headers) -> dict[bytes, bytes]:
     if len(every_name) + len(every_value) + 4 * len(headers) > MAX_HEADER_BYTES:
         raise HeadTooLarge(f"Send at most {MAX_HEADER_BYTES} bytes of headers.")
     known: dict[bytes, bytes] = {}
-    for name, (_, value) in zip(names, headers, strict=True):
+    for name, (_, padded) in zip(names, headers, strict=True):
         if name not in _KNOWN:
             continue
+        # Spaces around a value are no part of it (RFC 9112 §5.1); the parser leaves those behind it.
+        value = padded.strip(b" \t")
         if name in known:
             if name not in _LISTS:
                 _refuse_repeated(name)

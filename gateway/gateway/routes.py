@@ -7,6 +7,7 @@ so a new route below a listed prefix needs no new gateway.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import unquote_to_bytes
 
 KIB = 1024
 GATEWAY = "gateway"
@@ -113,7 +114,16 @@ class RouteTable:
         self._depth = max(route.prefix.count("/") for route in self.routes)
 
     def find(self, path: bytes) -> Route | None:
-        """The route of a raw path; an encoded letter in a prefix is another path, so it finds none."""
+        """The route of a raw path; an encoded letter in a prefix is another path, so it finds none.
+
+        Nor a shorter prefix's, whose limits are others: a service decodes the path and would find its own route.
+        """
+        route = self._longest(path)
+        if b"%" in path and self._longest(unquote_to_bytes(path)) is not route:
+            return None
+        return route
+
+    def _longest(self, path: bytes) -> Route | None:
         prefix = b"/".join(path.split(b"/", self._depth + 1)[: self._depth + 1])
         while prefix:
             route = self._by_prefix.get(prefix)

@@ -84,6 +84,7 @@ def test_forwarded_addresses_are_believed_from_listed_proxies_only(policy_factor
     trusting = policy_factory(proxies=("10.0.0.0/8",))
     assert address(trusting, "10.0.0.1") == "9.9.9.9", "the last hop that is none of our proxies"
     assert address(trusting, "7.7.7.7") == "7.7.7.7"
+    assert address(trusting, "::ffff:10.0.0.1") == "9.9.9.9", "as a socket of both families names it"
 
 
 def test_counters_stay_bounded_under_a_flood_of_addresses() -> None:
