@@ -47,7 +47,7 @@ async def read(
 
 
 async def _ask(http: aiohttp.ClientSession, name: str, targets: Sequence[str], *, requests: int, readers: int) -> None:
-    headers = {} if name == KEPT else {"cache-control": "no-cache"}
+    headers = {} if name == KEPT else {"cache-control": "no-store"}
     waiting = itertools.islice(itertools.cycle(targets), requests)
 
     async def reader() -> None:

@@ -33,6 +33,7 @@ class Stored:
     etag: bytes | None
     names: frozenset[bytes]
     """The ids that stand in it: what it rests on."""
+    asked_at: float
     confirmed_at: float
     fresh_until: float
     usable_until: float
@@ -56,6 +57,7 @@ class Fill:
     """A question that is on its way to a service, and whoever waits for the same answer."""
 
     key: bytes
+    asked_at: float
     on_over: list[Callable[[], None]] = field(default_factory=list)
     is_over: bool = False
     is_outdated: bool = False
@@ -93,9 +95,9 @@ class Cache:
         """Who is asking this now."""
         return self._fills.get(key)
 
-    def begin(self, key: bytes) -> Fill:
+    def begin(self, key: bytes, now: float) -> Fill:
         """Somebody asks, for everybody else too. From now on changes count against the answer."""
-        fill = self._fills[key] = Fill(key)
+        fill = self._fills[key] = Fill(key, asked_at=now)
         return fill
 
     def keep(self, fill: Fill, stored: Stored) -> bool:

@@ -29,6 +29,7 @@ MAX_JOINS = 3
 ASKED_WITH = frozenset({b"authorization", b"tracestate", b"traceparent", b"x-client-address", b"x-request-id"})
 """What a service is told of whoever asks for everybody: nothing that could change the answer, as the key is the target
 alone. The token stays, for what is not public gets its 403 and not a 401; whoever may see more is staff."""
+ANY_TIME = float("-inf")
 OVER = Lifetime(0, 0, 0)
 NOT_IN_304 = frozenset({b"content-length", b"content-type"})
 
@@ -41,7 +42,14 @@ class CachedReads:
         self._services = frozenset(route.service for route in routes if route.cacheable)
 
     def begin(
-        self, route: Route, method: str, known: dict[bytes, bytes], principal: Principal | None, key: bytes
+        self,
+        route: Route,
+        method: str,
+        known: dict[bytes, bytes],
+        principal: Principal | None,
+        *,
+        key: bytes,
+        now: float,
     ) -> Read | None:
         """The request as a read that may be answered from the cache; None when it may not."""
         if not route.cacheable or method not in SAFE or not self.cache.capacity:
@@ -51,18 +59,24 @@ class CachedReads:
         control = known.get(b"cache-control")
         if forbids_keeping(control):
             return None
-        return Read(key, known.get(b"if-none-match"), wants_fresh=wants_fresh(control), with_body=method != "HEAD")
+        asked_after = now if wants_fresh(control) else ANY_TIME
+        return Read(key, known.get(b"if-none-match"), asked_after=asked_after, with_body=method != "HEAD")
 
     def find(self, read: Read, context: Context, now: float) -> Serve | None:
         """The answer, if there is a fresh one."""
-        stored = self.cache.find(read.key)
-        if stored is None or read.wants_fresh:
+        stored = self._kept_for(read)
+        if stored is None:
             return None
         if now < stored.fresh_until:
             context.cache = "joined" if read.joins else "hit"
             return _served(stored, read, context, f"hit; ttl={stored.fresh_until - now:.0f}", now)
         read.stale = stored
         return None
+
+    def _kept_for(self, read: Read) -> Stored | None:
+        """What is kept, unless this client wants it fresher."""
+        stored = self.cache.find(read.key)
+        return stored if stored is not None and stored.asked_at > read.asked_after else None
 
     def on_miss(self, plan: Plan, read: Read, now: float) -> Serve | Join | Forward:
         """An older answer, somebody else's, or one's own."""
@@ -71,15 +85,15 @@ class CachedReads:
             plan.context.cache = "stale"
             step = _served(read.stale, read, plan.context, f"hit; ttl={read.stale.fresh_until - now:.0f}", now)
             if other is None:
-                self._fill(plan, read)
+                self._fill(plan, read, now)
                 step = replace(step, refresh=plan)
             return step
         plan.context.cache = "miss"
         if other is None:
             if not self.cache.is_passed(read.key, now):
-                self._fill(plan, read)
+                self._fill(plan, read, now)
             return Forward(plan)
-        if read.wants_fresh or read.joins == MAX_JOINS:
+        if read.joins == MAX_JOINS:
             return Forward(plan)
         read.joins += 1
         return Join(plan, other)
@@ -91,9 +105,9 @@ class CachedReads:
             return Forward(plan)
         return self.find(read, plan.context, now) or self.on_miss(plan, read, now)
 
-    def _fill(self, plan: Plan, read: Read) -> None:
+    def _fill(self, plan: Plan, read: Read, now: float) -> None:
         """This plan asks for everybody: unconditionally, or whether what is kept still holds."""
-        read.fill = self.cache.begin(read.key)
+        read.fill = self.cache.begin(read.key, now)
         plan.headers = [(name, value) for name, value in plan.headers if name in ASKED_WITH]
         if read.stale is not None and read.stale.etag is not None:
             plan.headers.append((b"if-none-match", read.stale.etag))
@@ -137,6 +151,7 @@ class CachedReads:
             body=body,
             etag=next((value for name, value in headers if name == b"etag"), None),
             names=names,
+            asked_at=read.fill.asked_at,
             confirmed_at=now,
             fresh_until=now + lifetime.fresh,
             usable_until=now + lifetime.usable,
@@ -150,10 +165,10 @@ class CachedReads:
     def on_failure(self, plan: Plan, now: float) -> Serve | None:
         """What is kept, when the service has no answer and its last one allows that."""
         read = plan.read
-        if read is None or read.wants_fresh:
+        if read is None:
             return None
         # Looked for anew: what was at hand when the request came may have ended since.
-        stored = self.cache.find(read.key)
+        stored = self._kept_for(read)
         if stored is None or now >= stored.spare_until:
             return None
         plan.context.cache = "spare"

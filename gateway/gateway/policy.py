@@ -127,7 +127,7 @@ class Policy:
         if length is not None and length > route.body_limit:
             raise too_large(route)
         target = path + query
-        read = self.reads.begin(route, head.method, known, context.principal, target)
+        read = self.reads.begin(route, head.method, known, context.principal, key=target, now=now)
         if read is not None and (served := self.reads.find(read, context, now)) is not None:
             return served
         plan = Plan(

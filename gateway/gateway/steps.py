@@ -44,7 +44,8 @@ class Read:
 
     key: bytes
     if_none_match: bytes | None
-    wants_fresh: bool
+    asked_after: float
+    """Takes an answer for which the service was asked after this moment: when the client wants it fresh, its own."""
     with_body: bool
     """False for HEAD."""
     stale: Stored | None = None

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from chassis.auth import KeySet, TokenVerifier
 from chassis.testing import Keys
@@ -29,13 +29,16 @@ class Asked:
     plan: Plan | None
     things: frozenset[int]
     body: bytes
+    wanted: list[int]
+    """The versions that this reader wants at least."""
 
 
 PAGES = [frozenset({0}), frozenset({0, 1})]
 
 
 class NothingOlderThanItsChange(RuleBasedStateMachine):
-    """Readers, a catalogue that changes, and its events, in any order: no answer from the cache is older than an event.
+    """Readers, a catalogue that changes, and its events, in any order: no answer from the cache is older than an event,
+    nor than the wish of a reader who wants it fresh.
 
     The catalogue has two things with a version each; a page names one of them or both. An answer is read from it at
     one moment and arrives at another.
@@ -74,33 +77,36 @@ class NothingOlderThanItsChange(RuleBasedStateMachine):
         rows = [f'{{"id":"{self._id(thing)}","version":{self.truth[thing]}}}' for thing in sorted(things)]
         return ("[" + ",".join(rows) + "]").encode()
 
-    def _check(self, step: Any, things: frozenset[int]) -> None:
+    def _check(self, step: Any, things: frozenset[int], wanted: list[int]) -> None:
         if isinstance(step, Serve):
             for thing in things:
                 shown = int(step.body.split(self._id(thing).encode())[1].split(b":")[1].split(b"}")[0])
                 assert shown >= self.told[thing], "older than an event that was heard"
+                assert shown >= wanted[thing], "older than the wish to have it fresh"
 
     @rule(target=plans, things=st.sampled_from(PAGES), wish=st.sampled_from(["", "", "no-cache"]))
     def read(self, things: frozenset[int], wish: str) -> Asked:
         wishes = {"cache_control": wish} if wish else {}
-        step = ask(self.policy, self._page(things), now=self.now, **wishes)
-        self._check(step, things)
+        wanted = list(self.truth) if wish else [0, 0]
+        self.now += 0.001
+        return self._asked(ask(self.policy, self._page(things), now=self.now, **wishes), things, wanted)
+
+    def _asked(self, step: Any, things: frozenset[int], wanted: list[int]) -> Asked:
+        self._check(step, things, wanted)
         plan = step.plan if isinstance(step, Forward) else step.refresh if isinstance(step, Serve) else None
-        return Asked(step, plan, things, body=self._read(things))
+        return Asked(step, plan, things, self._read(things), wanted)
 
     @rule(asked=plans)
     def the_service_reads_later(self, asked: Asked) -> None:
         asked.body = self._read(asked.things)
 
-    @rule(asked=consumes(plans))
-    def the_answer_arrives(self, asked: Asked) -> None:
+    @rule(target=plans, asked=consumes(plans))
+    def the_answer_arrives(self, asked: Asked) -> Any:
         plan, body = asked.plan, asked.body
+        self.now += 0.001
         if isinstance(asked.step, Join):
-            joined = self.policy.reads.on_joined(asked.step, self.now)
-            self._check(joined, asked.things)
-            if isinstance(joined, Forward):
-                self.policy.reads.on_over(joined.plan)
-        elif plan is not None:
+            return self._asked(self.policy.reads.on_joined(asked.step, self.now), asked.things, asked.wanted)
+        if plan is not None:
             tag = f'"{hash(body)}"'
             if dict(plan.headers).get(b"if-none-match") == tag.encode():
                 confirm(self.policy, plan, now=self.now, tag=tag)
@@ -108,11 +114,12 @@ class NothingOlderThanItsChange(RuleBasedStateMachine):
                 answer(self.policy, plan, body, now=self.now, headers=said(LASTING, tag=tag))
         if plan is not None:
             self.policy.reads.on_over(plan)
+        return multiple()
 
     @rule(asked=consumes(plans), failure=st.sampled_from([Failure.TIMED_OUT, "503"]))
     def the_service_fails(self, asked: Asked, failure: Any) -> None:
         if asked.plan is not None:
-            self._check(fail(self.policy, asked.plan, failure, now=self.now), asked.things)
+            self._check(fail(self.policy, asked.plan, failure, now=self.now), asked.things, asked.wanted)
             self.policy.reads.on_over(asked.plan)
 
     @rule(thing=st.sampled_from([0, 1]), is_heard=st.sampled_from([True, True, False]))

@@ -20,7 +20,7 @@ def memory_of(pages: list[tuple[bytes, bytes]], capacity: int) -> tuple[int, Cac
         for key, body in pages:
             # Copied, as what comes from a socket is nobody else's.
             key, body = bytes(bytearray(key)), bytes(bytearray(body))  # noqa: PLW2901 - what is kept is the copy
-            cache.keep(cache.begin(key), Stored(said(), body, b'"1"', named_in(body), 0.0, 30.0, 90.0, 90.0))
+            cache.keep(cache.begin(key, 0.0), Stored(said(), body, b'"1"', named_in(body), 0.0, 0.0, 30.0, 90.0, 90.0))
         return tracemalloc.get_traced_memory()[0] - before, cache
     finally:
         tracemalloc.stop()
@@ -43,7 +43,7 @@ def test_what_answers_take_is_what_is_counted(pages: list[tuple[bytes, bytes]]) 
     taken, cache = memory_of(pages, 100 * MIB)
     assert 0.6 * taken < cache.size < 1.6 * taken
     cache.capacity = 0
-    cache.keep(cache.begin(b"/"), Stored([], b"", None, frozenset(), 0.0, 1.0, 1.0, 1.0))
+    cache.keep(cache.begin(b"/", 0.0), Stored([], b"", None, frozenset(), 0.0, 0.0, 1.0, 1.0, 1.0))
     assert (len(cache), cache.size) == (0, 0)
 
 
@@ -51,7 +51,7 @@ def test_questions_that_nobody_waits_for_take_little() -> None:
     tracemalloc.start()
     cache = Cache(MIB)
     for number in range(5000):
-        cache.pass_by(cache.begin(b"/api/v1/products?x=%d" % number + b"&" * 4000), 0.0)
+        cache.pass_by(cache.begin(b"/api/v1/products?x=%d" % number + b"&" * 4000, 0.0), 0.0)
     taken = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert taken < 2 * MIB

@@ -293,6 +293,19 @@ def test_one_question_is_asked_for_all_who_have_it(policy: Policy) -> None:
     assert (served.body, served.context.cache) == (b'{"a": 1}', "joined")
 
 
+def test_a_crowd_that_insists_is_answered_by_what_was_asked_after_it_came(policy: Policy) -> None:
+    first, second, third = (ask(policy, cache_control="no-cache", now=moment) for moment in (1.0, 1.1, 1.2))
+    answer(policy, first.plan, b'{"a": 1}', now=2.0)
+    second = policy.reads.on_joined(second, 2.0)
+    assert isinstance(second, Forward), "what was on its way already may be older than the wish"
+    third = policy.reads.on_joined(third, 2.1)
+    assert isinstance(third, Join), "what is asked now is not"
+    answer(policy, second.plan, b'{"a": 2}', now=3.0)
+    served = policy.reads.on_joined(third, 3.0)
+    assert isinstance(served, Serve)
+    assert served.body == b'{"a": 2}'
+
+
 def test_who_waited_in_vain_asks_in_the_end(policy: Policy) -> None:
     asking, patient = ask(policy), ask(policy)
     for _ in range(MAX_JOINS):
