@@ -22,12 +22,12 @@ from gateway.cache import Cache
 from gateway.cached_reads import CachedReads
 from gateway.catalogue_feed import CatalogueFeed
 from gateway.documents import Documents
+from gateway.fast_shell import FastShell
 from gateway.guards import Guard
 from gateway.limits import Allowance, Limits
 from gateway.origins import Origins
 from gateway.pages import own_pages
 from gateway.policy import Doorway, Policy
-from gateway.protocol import GatewayProtocol
 from gateway.revocations import Revocations
 from gateway.routes import GATEWAY, RouteTable
 from gateway.session_feed import SessionFeed
@@ -172,7 +172,7 @@ def build(settings: GatewaySettings, bus: Bus, upstreams: Upstreams) -> Gateway:
 
 
 def listeners(gateway: Gateway) -> list[Listener]:
-    """The public port, with our protocol, and the management port."""
+    """The public port, behind the fast shell, and the management port."""
     settings = gateway.settings
     return [
         Listener(
@@ -180,7 +180,7 @@ def listeners(gateway: Gateway) -> list[Listener]:
             settings.host,
             settings.port,
             drain=settings.drain_timeout,
-            http=GatewayProtocol.with_timeouts(head=settings.head_timeout, write=settings.write_timeout),
+            http=FastShell.before(gateway.app, head=settings.head_timeout, write=settings.write_timeout),
             keep_alive=int(settings.idle_timeout),
         ),
         Listener(gateway.management, settings.host, settings.management_port, drain=1, is_management=True),

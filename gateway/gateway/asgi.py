@@ -16,8 +16,10 @@ from gateway.forwarding import continued
 from gateway.headers import AnswerHead
 from gateway.policy import Policy
 from gateway.routes import GATEWAY
-from gateway.steps import Forward, Head, Join, Outcome, Plan, Refuse, Serve, Wait
+from gateway.steps import Forward, Head, Join, Outcome, Plan, Refuse, Serve, Step, Wait
 
+DECIDED = "gateway.decided"
+"""Where in a scope stands what was decided about its request before there was a scope."""
 DISCARDED = 64 * 1024
 DISCARD_TIMEOUT = 1.0
 """An unwanted body of this size and within this time is read to its end, so that its connection can be kept."""
@@ -58,7 +60,7 @@ class AsgiShell:
             raise NotImplementedError(scope["type"])
         started = time.perf_counter()
         head = _head(scope)
-        step = self._policy.on_request(head, time.monotonic())
+        step: Step = scope.get(DECIDED) or self.decide(head)
         while isinstance(step, Wait | Join):
             if isinstance(step, Join):
                 await _answered(step)
@@ -69,17 +71,23 @@ class AsgiShell:
         if isinstance(step, Forward):
             await self._forward(step.plan, head, receive, send, started=started)
             return
-        if isinstance(step, Serve) and step.refresh is not None:
-            self._refresh(step.refresh)
+        self.refresh(step)
         await _answer(step.head, step.body, send, keep=await _is_read(head, receive))
-        code = step.problem.code if isinstance(step, Refuse) else ""
+        self.on_answered(step, head, started=started)
+
+    def decide(self, head: Head) -> Step:
+        """What to do with a request. Counts it against its caller, so it is called once for each."""
+        return self._policy.on_request(head, time.monotonic())
+
+    def on_answered(self, step: Serve | Refuse, head: Head, *, started: float) -> None:
+        """The client has the answer, to a request that came at `started` on time.perf_counter()."""
         self._access_log.record(
             step.context,
             head,
             status=step.head.status,
             size=len(step.body),
             seconds=time.perf_counter() - started,
-            code=code,
+            code=step.problem.code if isinstance(step, Refuse) else "",
         )
 
     async def _forward(self, plan: Plan, head: Head, receive: Receive, send: Send, *, started: float) -> None:
@@ -116,10 +124,12 @@ class AsgiShell:
                 attempts=plan.attempt,
             )
 
-    def _refresh(self, plan: Plan) -> None:
-        task = asyncio.create_task(self._refreshed(plan))
-        self._refreshing.add(task)
-        task.add_done_callback(self._refreshing.discard)
+    def refresh(self, step: Serve | Refuse) -> None:
+        """Ask the service anew, when the answer was on its last legs."""
+        if isinstance(step, Serve) and step.refresh is not None:
+            task = asyncio.create_task(self._refreshed(step.refresh))
+            self._refreshing.add(task)
+            task.add_done_callback(self._refreshing.discard)
 
     async def _refreshed(self, plan: Plan) -> None:
         """Ask on nobody's behalf; the answer goes into the cache, or nowhere."""

@@ -50,7 +50,7 @@ from gateway.origins import SAFE, Origins
 from gateway.paths import split_target
 from gateway.revocations import Revocations
 from gateway.routes import BY_ADDRESS, GATEWAY, LimitClass, Route, RouteTable
-from gateway.steps import Context, Failure, Forward, Head, Join, Keep, Need, Plan, Refuse, Retry, Serve, Wait
+from gateway.steps import Context, Failure, Forward, Head, Join, Keep, Need, Plan, Refuse, Retry, Serve, Step, Wait
 
 RETRIED = frozenset({Failure.UNREACHABLE, Failure.BROKEN})
 """A time-out is not repeated: a slow service would get twice the work."""
@@ -91,7 +91,7 @@ class Policy:
         """Set by the shell while a fetch is under way, so that whoever needs the keys waits for it."""
         self._always = SECURITY + ([HSTS] if doorway.is_https else [])
 
-    def on_request(self, head: Head, now: float, *, may_wait: bool = True) -> Refuse | Serve | Forward | Wait | Join:
+    def on_request(self, head: Head, now: float, *, may_wait: bool = True) -> Step:
         """What to do with a request, which waits for keys once at most; `now` is monotonic."""
         # Random, so that it can serve as a trace id too.
         context = Context(os.urandom(16).hex(), may_wait=may_wait)

@@ -1,10 +1,12 @@
 """uvicorn's httptools protocol with what it leaves open: time-outs, bounded heads, and refusals a client can read.
 
-Every request is handed to the ASGI shell. What is refused here never becomes a request at all.
+Every request that fast_shell.py does not answer is handed to the ASGI shell. What is refused here never becomes a
+request at all.
 """
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import ClassVar, cast
 
 import httptools
@@ -23,16 +25,36 @@ LINGER_BYTES = 1024 * 1024
 """How long and how much is still read after an early answer: closing at once would destroy it on its way."""
 
 
-class Closing:
-    """The transport as a response sees it: closing waits for the client to have had its answer."""
+class Outgoing:
+    """The transport as a response sees it: its head leaves with what follows at once, and closing is polite."""
 
-    def __init__(self, protocol: "GatewayProtocol") -> None:
+    def __init__(self, protocol: "GatewayProtocol", *, has_body: bool) -> None:
         self._protocol = protocol
-        self.write = protocol.transport.write
+        self._transport = protocol.transport
+        self._head: bytes | None = None
+        # Only what is followed by a body, be it an empty one, may wait: nobody overtakes it then.
+        self.write: Callable[[bytes], None] = self._hold if has_body else self._transport.write
         self.is_closing = protocol.transport.is_closing
+
+    def _hold(self, head: bytes) -> None:
+        self._head = head
+        self.write = self._write_both
+        self._protocol.loop.call_soon(self.flush)
+
+    def _write_both(self, body: bytes) -> None:
+        self.write = self._transport.write
+        if self._head is not None:
+            self._transport.writelines([self._head, body])
+            self._head = None
+
+    def flush(self) -> None:
+        """What follows takes longer, or there is nothing more."""
+        if self._head is not None:
+            self._write_both(b"")
 
     def close(self) -> None:
         """End the connection, politely when the client is still sending."""
+        self.flush()
         self._protocol.finish()
 
 
@@ -130,12 +152,18 @@ class GatewayProtocol(HttpToolsProtocol):
         self._head_size = 0
         if not self.url.startswith(b"/") or b"#" in self.url:
             self._stop(PathRefused("Start the request target with a slash and leave out fragments."))
+        if self.answered_at_once():
+            return
         super().on_headers_complete()
         self._in_body = True
         self._received = self._body_size = 0
-        self.cycle.transport = cast("asyncio.Transport", Closing(self))
+        self.cycle.transport = cast("asyncio.Transport", Outgoing(self, has_body=self.scope["method"] != "HEAD"))
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False
+
+    def answered_at_once(self) -> bool:
+        """Whether nothing remains to be done for a request whose head is whole."""
+        return False
 
     def on_body(self, body: bytes) -> None:
         """Part of the body."""

@@ -133,6 +133,10 @@ class Forward:
     plan: Plan
 
 
+Step = Refuse | Serve | Forward | Wait | Join
+"""What to do with a request."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Send it once more."""

@@ -88,12 +88,12 @@ async def backstage(keys: Keys, *, down: tuple[str, ...], in_process: dict[str, 
 
 
 @asynccontextmanager
-async def door(gateway: Gateway, *, protocol: str) -> AsyncIterator[int]:
+async def door(gateway: Gateway, *, shell: str) -> AsyncIterator[int]:
     """The gateway started and listening; the port."""
     await gateway.start()
     bound = bind("127.0.0.1", 0)
     listener = dataclasses.replace(listeners(gateway)[0], bound=bound, drain=1)
-    if protocol == "stock":
+    if shell == "asgi":
         listener = dataclasses.replace(listener, http="httptools")
     port: int = bound.getsockname()[1]
     stopping = asyncio.Event()
@@ -109,12 +109,12 @@ async def door(gateway: Gateway, *, protocol: str) -> AsyncIterator[int]:
 
 @pytest.fixture(scope="session")
 def front_factory(keys: Keys) -> FrontFactory:
-    """What starts a gateway; keyword arguments are settings, `protocol`, `routes`, and which services are `down`."""
+    """What starts a gateway; keyword arguments are settings, `shell`, `routes`, and which services are `down`."""
 
     @asynccontextmanager
     async def start(
         *,
-        protocol: str = "ours",
+        shell: str = "fast",
         routes: RouteTable | None = None,
         down: tuple[str, ...] = (),
         in_process: dict[str, ASGIApp] | None = None,
@@ -124,7 +124,7 @@ def front_factory(keys: Keys) -> FrontFactory:
         settings, bus = GatewaySettings(service_key=key, **values), LocalBus()
         async with backstage(keys, down=down, in_process=in_process or {}) as behind:
             gateway = Gateway(settings, bus=bus, upstreams=behind.upstreams, routes=routes)
-            async with door(gateway, protocol=protocol) as port:
+            async with door(gateway, shell=shell) as port:
                 front = Front(gateway, keys, bus, port)
                 front.services, front.accounts = behind.services, behind.accounts
                 try:
@@ -135,16 +135,16 @@ def front_factory(keys: Keys) -> FrontFactory:
     return start
 
 
-@pytest.fixture(scope="session", params=["ours", "stock"])
-def protocol(request: pytest.FixtureRequest) -> str:
-    """Our protocol class, and uvicorn's own: the ASGI shell must hold under both."""
+@pytest.fixture(scope="session", params=["fast", "asgi"])
+def shell(request: pytest.FixtureRequest) -> str:
+    """The fast shell before the ASGI shell, and the ASGI shell alone under uvicorn's own protocol: both must hold."""
     return str(request.param)
 
 
 @pytest.fixture(scope="session")
-async def shared_front(front_factory: FrontFactory, protocol: str) -> AsyncIterator[Front]:
+async def shared_front(front_factory: FrontFactory, shell: str) -> AsyncIterator[Front]:
     """A gateway with its default settings, started once."""
-    async with front_factory(protocol=protocol) as started:
+    async with front_factory(shell=shell) as started:
         yield started
 
 

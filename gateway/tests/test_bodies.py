@@ -16,12 +16,12 @@ UPLOAD = b"POST /api/v1/cart/upload HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture(scope="module")
-async def roomy(front_factory: Any, protocol: str) -> AsyncIterator[Front]:
+async def roomy(front_factory: Any, shell: str) -> AsyncIterator[Front]:
     """A gateway with one route for uploads, and short deadlines."""
     cart = next(route for route in ROUTES if route.prefix == "/api/v1/cart")
     upload = dataclasses.replace(cart, prefix="/api/v1/cart/upload", body_limit=2 * MIB, deadline=3.0)
     quick = dataclasses.replace(cart, prefix="/api/v1/cart/items", deadline=0.5)
-    async with front_factory(protocol=protocol, routes=RouteTable((*ROUTES, upload, quick))) as front:
+    async with front_factory(shell=shell, routes=RouteTable((*ROUTES, upload, quick))) as front:
         yield front
 
 
@@ -76,8 +76,8 @@ async def test_a_large_body_streams_both_ways(roomy: Front) -> None:
     cart.forget()
 
 
-async def test_a_streamed_body_over_the_limit_is_refused(roomy: Front, protocol: str) -> None:
-    if protocol == "stock":
+async def test_a_streamed_body_over_the_limit_is_refused(roomy: Front, shell: str) -> None:
+    if shell == "asgi":
         # uvicorn closes at once, and the reset that follows may overtake the answer; ours waits for the client.
         return
     cart = roomy.services["cart"]

@@ -1,4 +1,4 @@
-"""Readers of the catalogue at a gateway that keeps answers, over real sockets and under both protocols."""
+"""Readers of the catalogue at a gateway that keeps answers, over real sockets and behind both shells."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -45,8 +45,8 @@ async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _
 
 
 @pytest.fixture
-async def keeping(front_factory: Any, protocol: str) -> AsyncIterator[Front]:
-    async with front_factory(protocol=protocol) as front:
+async def keeping(front_factory: Any, shell: str) -> AsyncIterator[Front]:
+    async with front_factory(shell=shell) as front:
         yield front
 
 
@@ -159,10 +159,10 @@ async def test_what_one_reader_says_of_himself_reaches_no_other(keeping: Front, 
         assert (reply.json["id"], reply.headers["cache-status"][:9]) == (LAMP, "haat; hit")
 
 
-async def test_a_gateway_that_closes_waits_for_no_confirmation(front_factory: Any, protocol: str) -> None:
+async def test_a_gateway_that_closes_waits_for_no_confirmation(front_factory: Any, shell: str) -> None:
     catalogue = Catalogue()
     catalogue.lifetime = "public, max-age=1, stale-while-revalidate=60"
-    async with asyncio.timeout(10), front_factory(protocol=protocol) as front:
+    async with asyncio.timeout(10), front_factory(shell=shell) as front:
         front.services["catalog"].answer = catalogue
         await front.ask("GET", PRODUCTS)
         catalogue.held = asyncio.Event()
@@ -267,8 +267,8 @@ async def test_an_answer_that_breaks_off_is_not_kept(keeping: Front, catalogue: 
     assert (await keeping.ask("GET", PRODUCTS)).status == 200
 
 
-async def test_a_listed_origin_reads_what_another_one_asked_for(front_factory: Any, protocol: str) -> None:
-    async with front_factory(protocol=protocol, cors_origins="https://a.example,https://b.example") as front:
+async def test_a_listed_origin_reads_what_another_one_asked_for(front_factory: Any, shell: str) -> None:
+    async with front_factory(shell=shell, cors_origins="https://a.example,https://b.example") as front:
         front.services["catalog"].answer = Catalogue()
         for origin in ("https://a.example", "https://b.example"):
             reply = await front.ask("GET", PRODUCTS, Origin=origin)

@@ -37,9 +37,9 @@ def test_the_policy_decides_on_bytes(case: dict[str, Any], policy_factory: Calla
         assert (step.problem.status, step.problem.code) == (case["status"], case["code"])
 
 
-async def test_gateway_and_service_agree(case: dict[str, Any], front: Front, protocol: str) -> None:
+async def test_gateway_and_service_agree(case: dict[str, Any], front: Front, shell: str) -> None:
     """What a client sent over a socket is what the service parsed from its own, or never got there."""
-    if case.get("ours_only") and protocol == "stock":
+    if case.get("ours_only") and shell == "asgi":
         return
     client = await front.connect()
     await client.send(case["sent"].encode("latin-1"))
@@ -49,7 +49,7 @@ async def test_gateway_and_service_agree(case: dict[str, Any], front: Front, pro
     assert reply.status == case.get("wire_status", case["status"]), reply
     if case["status"] != 200:
         assert seen == []
-        if protocol == "ours":
+        if shell == "fast":
             assert reply.headers["content-type"] == "application/problem+json"
             assert reply.json["code"] in (case["code"], case.get("parser"), "request_malformed")
             assert reply.headers["x-request-id"] == reply.json["request_id"]

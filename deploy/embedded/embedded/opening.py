@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from embedded.block import Opening, block
@@ -119,7 +119,7 @@ async def _serve(premises: Premises, shop_class: "type[Shop]", *, doors: Doors, 
     from chassis.inprocess import InProcessBus
     from chassis.runner import Listener, run
     from chassis.tracing import configure_tracing
-    from gateway.protocol import GatewayProtocol
+    from gateway.app import listeners as listeners_of
 
     await prepare_databases(premises.home, premises.server, names=(*SERVICES, "bus"))
     bus = InProcessBus(premises.database_url("bus"))
@@ -133,7 +133,8 @@ async def _serve(premises: Premises, shop_class: "type[Shop]", *, doors: Doors, 
     configure_tracing(shop.gateway.settings.otlp_endpoint)
     await migrate_and_fill(shop)
     await asyncio.to_thread(premises.simulator.wait_ready)
-    listeners = [Listener(shop.gateway.app, "127.0.0.1", doors.port, drain=DRAIN, http=GatewayProtocol)]
+    public, _ = listeners_of(shop.gateway)
+    listeners = [replace(public, host="127.0.0.1", port=doors.port, drain=DRAIN)]
     if doors.management_port is not None:
         listeners.append(Listener(shop.management(), "127.0.0.1", doors.management_port, drain=1))
     keeping = asyncio.create_task(_keep_running(premises.server))
