@@ -194,7 +194,8 @@ def _provider_agrees(books: Books, provider: SimulatedProvider) -> Iterator[str]
             yield f"I9: the provider took {payment.amount}, and payments knows of {row and row['captured']}"
         elif key is not None and returned[key] != payment.amount_refunded:
             yield f"I11: {payment.amount_refunded} went back at the provider; payments knows {returned[key]}"
-    theirs = Counter(refund.id for refund in provider.all_refunds() if refund.status == "processed")
+    made = (refund for refund in provider.all_refunds() if refund.made_by != "razorpay")
+    theirs = Counter(refund.id for refund in made if refund.status == "processed")
     named = Counter(
         row["provider_refund_id"] for row in books.ledger.refunds.values() if row["status"] is RefundStatus.PROCESSED
     )

@@ -76,6 +76,8 @@ async def settle_refund(
 ) -> None:
     """Move a refund forward and tell orders; moving back, or out of a final state, is a no-op."""
     if status not in _FORWARD[refund.status]:
+        if (refund.status, status) == (RefundStatus.PROCESSED, RefundStatus.FAILED):
+            get_logger().error("refund failed after it was made", refund_id=str(refund.id))
         return
     if refund.status is RefundStatus.REQUESTED and status is not RefundStatus.SUBMITTED:
         await ledger.move_refund(refund, RefundStatus.SUBMITTED)

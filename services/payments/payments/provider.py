@@ -75,6 +75,10 @@ class RefundWord(StrEnum):
     FAILED = "failed"
 
 
+_REFUND_WORDS = {**{str(word): word for word in RefundWord}, "reversed": RefundWord.FAILED}
+"""What was reversed came back from the shopper's bank. A word of tomorrow says nothing yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderRefund:
     """A refund as the provider describes it."""
@@ -172,7 +176,7 @@ def as_refund(entity: Any) -> ProviderRefund:
             id=checked_id(entity["id"], kind="rfnd"),
             payment_id=checked_id(entity["payment_id"], kind="pay"),
             amount=_whole(entity["amount"]),
-            status=RefundWord(entity.get("status") or "pending"),
+            status=_REFUND_WORDS.get(entity.get("status"), RefundWord.PENDING),
             receipt=_text(entity.get("receipt")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -17,7 +17,7 @@ from chassis.clients import UpstreamUnavailable
 from chassis.database import Database, db_now
 from chassis.jobs import JobOutcome, work_through
 from chassis.telemetry import get_logger
-from payments.attempts import apply_observation, rank_of, took_money
+from payments.attempts import UnknownProviderOrder, apply_observation, rank_of, took_money
 from payments.balances import MINIMUM, return_the_rest
 from payments.ledger import Due, Ledger, OpenLedger
 from payments.models import Attempt, Observation, PaymentStatus, Rank, RefundStatus, WebhookEvent
@@ -96,7 +96,7 @@ async def capture_authorised(open_ledger: OpenLedger, provider: Provider) -> Job
     async def capture(provider_payment_id: str) -> bool:
         try:
             return await _capture(open_ledger, provider, provider_payment_id)
-        except ProviderError as error:
+        except (ProviderError, UnknownProviderOrder) as error:
             _in_vain("capture", provider_payment_id, error)
             return False
 
@@ -215,10 +215,11 @@ async def sweep_refunds(open_ledger: OpenLedger, provider: Provider, *, apply: A
 
 
 async def _is_news(ledger: Ledger, refund: ProviderRefund) -> bool:
-    """Whether it is of an attempt of ours, and says more than we know."""
+    """Whether it is of an attempt of ours that took money, and says more than we know."""
     known = await ledger.refund_named(refund.id)
     if known is None:
-        return await ledger.find_attempt(Attempt.id_for(refund.payment_id)) is not None
+        attempt = await ledger.find_attempt(Attempt.id_for(refund.payment_id))
+        return attempt is not None and attempt.captured > 0
     is_open = known.status in (RefundStatus.REQUESTED, RefundStatus.SUBMITTED)
     return is_open and refund.status is not RefundWord.PENDING
 

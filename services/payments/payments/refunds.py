@@ -228,11 +228,17 @@ async def check_refunds(open_ledger: OpenLedger, provider: Provider, attempt_id:
 
 
 async def apply_refund(ledger: Ledger, seen: ProviderRefund) -> None:
-    """One refund of the provider is one of ours by its receipt, or an external one."""
+    """One refund of the provider is one of ours by its receipt, or an external one.
+
+    An authorisation that nobody captured goes back by itself, with a refund that differs in nothing from others: what
+    took no money gives none back. Where only the capture is not known yet, a sweep finds its refund after it.
+    """
     found = await ledger.lock_attempt(Attempt.id_for(seen.payment_id))
     if found is None:
         raise UnknownProviderOrder(seen.payment_id)
     payment, attempt = found
+    if attempt.captured == 0:
+        return
     with about(payment.order_id), tracing.resumed("refund observed", payment.traceparent):
         await _take_over(ledger, payment, attempt, seen)
 

@@ -22,7 +22,7 @@ _REFUND_EVENTS = {
 
 
 async def report_capture(ledger: Ledger, payment: Payment, attempt: Attempt, *, told_before: bool = False) -> None:
-    """The provider took money. A refund made in its dashboard may have been seen before the capture was."""
+    """The provider took money. Some may have gone back since, of this attempt or another."""
     assert attempt.captured_at is not None  # noqa: S101 - set with the capture
     totals = await ledger.totals(payment.id)
     payment.version += 1

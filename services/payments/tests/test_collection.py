@@ -1,11 +1,15 @@
 """From a placed order to captured money, and to the last word when an order closes."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from chassis.ids import new_id
+from payments.postgres_ledger import ledger_of
+from payments.provider import Provider, ProviderPayment
+from payments.reconciliation import capture_authorised
 
 if TYPE_CHECKING:
     from tests.conftest import Till
@@ -221,6 +225,33 @@ async def test_authorised_attempts_that_cannot_be_captured_keep_no_other_from_it
     outcome = await till.harness.run_job("capture")
     assert (outcome.found, outcome.repaired, outcome.unresolved) == (21, 1, 20)
     assert (await till.payment(order))["status"] == "captured"
+
+
+class Forgetful:
+    """A provider that does not say of one attempt at which order it was made."""
+
+    def __init__(self, provider: Provider, about: str) -> None:
+        self.provider, self.about = provider, about
+
+    async def payment(self, payment_id: str) -> ProviderPayment:
+        seen = await self.provider.payment(payment_id)
+        return replace(seen, order_id=None, status="captured") if payment_id == self.about else seen
+
+    async def capture(self, payment_id: str, *, amount: int, currency: str) -> ProviderPayment:
+        return await self.provider.capture(payment_id, amount=amount, currency=currency)
+
+
+async def test_an_answer_about_no_order_of_ours_keeps_no_other_attempt_from_its_capture(till: "Till") -> None:
+    odd, order = await till.placed(), await till.placed()
+    proofs = [await till.pay(each, outcome="authorize_only") for each in (odd, order)]
+    for each, proof in zip((odd, order), proofs, strict=True):
+        await till.verify(each, proof)
+        await till.harness.execute("UPDATE attempts SET changed_at = changed_at - interval '3 minutes'")
+    state = till.harness.service.fastapi.state
+    provider: Any = Forgetful(state.provider, proofs[0]["razorpay_payment_id"])
+    outcome = await capture_authorised(ledger_of(till.harness.service.database), provider)
+    assert (outcome.repaired, outcome.unresolved) == (1, 1)
+    assert [(await till.payment(each))["status"] for each in (odd, order)] == ["open", "captured"]
 
 
 async def test_a_handshake_must_be_the_providers(till: "Till") -> None:

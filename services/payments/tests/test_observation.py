@@ -234,3 +234,24 @@ async def test_an_unknown_status_of_tomorrow_moves_nothing(till: "Till") -> None
     assert (await till.forge(document)).status_code == 200
     assert (await till.payment(order))["attempts"][0]["status"] == "created"
     assert await till.event_types(order) == []
+
+
+@pytest.mark.parametrize("found_by", ["webhooks", "jobs"])
+async def test_what_went_back_by_itself_was_never_taken_and_is_no_refund(till: "Till", found_by: str) -> None:
+    """Razorpay refunds what nobody captured, such as a second payment of an order, with a refund like any other."""
+    order = await till.placed()
+    late = await till.pay(order, outcome="late")
+    paid = await till.pay(order)
+    await till.ask(till.simulator.bank_answer, late["razorpay_payment_id"], "success")
+    if found_by == "webhooks":
+        for webhook in await till.webhooks():
+            await till.hand_on(webhook)
+    else:
+        for job in ("sweep", "returns", "refund-sweep"):
+            await till.harness.run_job(job)
+    payment = await till.payment(order)
+    assert (payment["status"], payment["refunded"]["amount"], payment["refunds"]) == ("captured", 0, [])
+    attempts = {attempt["provider_payment_id"]: attempt["status"] for attempt in payment["attempts"]}
+    assert attempts == {late["razorpay_payment_id"]: "failed", paid["razorpay_payment_id"]: "captured"}
+    assert await till.event_types(order) == ["payment.captured.v1"]
+    assert (await till.harness.run_job("refund-sweep")).repaired == 0

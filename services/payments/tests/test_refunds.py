@@ -140,6 +140,32 @@ async def test_a_refund_the_bank_turns_down_is_followed_by_another(till: "Till")
     assert (await till.payment(order))["status"] == "refunded"
 
 
+async def test_a_refund_that_was_reversed_has_failed_and_is_followed_by_another(till: "Till") -> None:
+    """What went to a closed account comes back; Razorpay calls that reversed."""
+    await till.ask(till.simulator.variants, refund_answer="pending")
+    order, _, attempt = await till.paid()
+    await till.return_asked(order, attempt)
+    await till.pursue_refunds()
+    document = (await till.webhook("refund.created", attempt)).document
+    document["payload"]["refund"]["entity"]["status"] = "reversed"
+    assert (await till.forge(document)).status_code == 200
+    assert [refund["status"] for refund in await till.refunds()] == ["failed", "requested"]
+    assert (await till.event_types(order))[-1] == "refund.failed.v1"
+
+
+async def test_a_word_of_tomorrow_about_a_refund_hides_no_other(till: "Till") -> None:
+    await till.ask(till.simulator.variants, refund_answer="pending")
+    order, payment_id, attempt = await till.paid()
+    assert (await till.staff_refund(payment_id, 50_000)).status_code == 202
+    await till.pursue_refunds()
+    document = (await till.webhook("refund.created", attempt)).document
+    document["payload"]["refund"]["entity"]["status"] = "teleported"
+    assert (await till.forge(document)).status_code == 200
+    assert [row["outcome"] for row in await till.rows("SELECT outcome FROM webhook_events")] == ["applied"]
+    assert [refund["status"] for refund in await till.refunds()] == ["submitted"]
+    assert (await till.event_types(order))[-1] == "refund.submitted.v1"
+
+
 async def test_a_pending_refund_is_asked_about_and_never_sent_again(till: "Till") -> None:
     """How long the provider remembers a key is not promised."""
     await till.ask(till.simulator.variants, refund_answer="pending")
@@ -244,16 +270,19 @@ async def test_a_dashboard_refund_of_an_old_payment_is_found_without_a_webhook(t
     assert (again.repaired, again.found >= 1) == (0, True)
 
 
-async def test_a_capture_that_is_heard_of_after_its_dashboard_refund_tells_what_went_back(till: "Till") -> None:
+async def test_a_dashboard_refund_is_found_once_its_capture_is_known(till: "Till") -> None:
+    """Until then it cannot be told from an authorisation that went back by itself."""
     order = await till.placed()
     attempt = (await till.pay(order))["razorpay_payment_id"]
     await till.hand_on(await till.webhook("payment.authorized", attempt))
     await till.ask(till.simulator.dashboard_refund, attempt, amount=40_000)
-    assert (await till.harness.run_job("refund-sweep")).repaired == 1
+    assert (await till.harness.run_job("refund-sweep")).repaired == 0
 
     await till.hand_on(await till.webhook("payment.captured", attempt))
+    assert (await till.harness.run_job("refund-sweep")).repaired == 1
 
-    (told,) = await till.harness.events("payment.captured.v1")
+    assert await till.event_types(order) == ["payment.captured.v1", "refund.processed.v1"]
+    (told,) = await till.harness.events("refund.processed.v1")
     assert (told.data["captured_total"], told.data["refunded_total"]) == (TOTAL, 40_000)
 
 

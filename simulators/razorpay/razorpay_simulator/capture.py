@@ -13,6 +13,7 @@ from razorpay_simulator.events import emit
 from razorpay_simulator.fields import amount_field, currency_field
 from razorpay_simulator.provider import Provider
 from razorpay_simulator.records import Order, Payment
+from razorpay_simulator.refunds import refund_by_itself
 
 FEE_BASIS_POINTS = 200
 GST_BASIS_POINTS = 1800
@@ -43,7 +44,7 @@ def authorize(provider: Provider, payment: Payment, *, at: float) -> None:
     emit(provider, "payment.authorized", at=at, payment=payment)
     another = order.status == "paid" or _another_authorized(provider, payment)
     if another and provider.variants.late_second_payment == "released":
-        release(provider, payment)
+        release(provider, payment, at=at)
     elif another or (order.capture.automatic and not payment.held and _in_automatic_window(payment, order, at)):
         capture(provider, payment, order=order, at=at)
     else:
@@ -67,14 +68,15 @@ def capture(provider: Provider, payment: Payment, *, order: Order, at: float) ->
         emit(provider, "order.paid", at=at, payment=payment, order=order)
 
 
-def release(provider: Provider, payment: Payment) -> None:
-    """Nobody captured it in time: the customer's money goes back by itself, without a refund of its own."""
+def release(provider: Provider, payment: Payment, *, at: float) -> None:
+    """Nobody captured it in time, or another has paid: the customer's money goes back by itself."""
     if payment.status != "authorized":
         return
     payment.released = True
     payment.status = provider.variants.released_status
-    payment.amount_refunded = payment.amount if payment.status == "refunded" else 0
     provider.store.payments.save(payment)
+    if payment.status == "refunded":
+        refund_by_itself(provider, payment, at=at)
 
 
 def _another_authorized(provider: Provider, payment: Payment) -> bool:

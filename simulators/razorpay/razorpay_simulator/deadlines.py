@@ -35,4 +35,4 @@ def _meet(provider: Provider, kind: str, *, subject: str, at: float) -> None:
         case "bank_says_yes" if payment.status in ("created", "failed") and not payment.released:
             authorize(provider, payment, at=at)
         case "release":
-            release(provider, payment)
+            release(provider, payment, at=at)

@@ -35,7 +35,7 @@ def money(payments: list[Payment], refunds: list[Refund]) -> dict[str, int | boo
     """Captured is counted from payments, refunded from refunds, kept from what each payment says is left."""
     captured = [payment for payment in payments if payment.captured]
     taken = sum(payment.amount for payment in captured)
-    returned = sum(refund.amount for refund in refunds if refund.status != "failed")
+    returned = sum(refund.amount for refund in refunds if refund.status != "failed" and refund.made_by != "razorpay")
     kept = sum(payment.amount - payment.amount_refunded for payment in captured)
     return {
         "authorized": sum(payment.amount for payment in payments if payment.status == "authorized"),

@@ -90,7 +90,7 @@ class Refund(Struct, kw_only=True):
     arn: str | None = None
     speed_requested: str = "normal"
     speed_processed: str = "normal"
-    made_by: Literal["api", "dashboard"] = "api"
+    made_by: Literal["api", "dashboard", "razorpay"] = "api"
 
 
 class RefundKey(Struct, kw_only=True):

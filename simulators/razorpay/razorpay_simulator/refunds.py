@@ -1,4 +1,4 @@
-"""Money back after capture. The same `X-Refund-Idempotency` and body give the same refund."""
+"""Money back, as a rule after capture. The same `X-Refund-Idempotency` and body give the same refund."""
 
 import hashlib
 import re
@@ -78,6 +78,23 @@ def refund(provider: Provider, payment_id: str, body: Body, *, by_dashboard: boo
         provider.store.schedule("settle_refund", subject=made.id, due_at=now + provider.variants.refund_seconds)
         return made
     return settle(provider, made, processed=provider.variants.refund_outcome == "processed", at=now)
+
+
+def refund_by_itself(provider: Provider, payment: Payment, *, at: float) -> None:
+    """An authorisation that was let go has a refund like any other, and webhooks; only `captured` tells them apart."""
+    made = Refund(
+        id=new_id("rfnd"),
+        payment_id=payment.id,
+        amount=payment.amount,
+        currency=payment.currency,
+        created_at=int(at),
+        made_by="razorpay",
+    )
+    payment.amount_refunded = payment.amount
+    provider.store.refunds.save(made)
+    provider.store.payments.save(payment)
+    emit(provider, "refund.created", at=at, payment=payment, refund=made)
+    settle(provider, made, processed=True, at=at)
 
 
 def settle(provider: Provider, made: Refund, *, processed: bool, at: float) -> Refund:

@@ -134,7 +134,9 @@ def test_an_authorization_nobody_captures_is_released_after_the_manual_window(
     released = client.payment.fetch(payment_id)
     assert (released["status"], released["captured"], released["refund_status"]) == ("refunded", False, "full")
     assert client.order.fetch(made["id"])["amount_paid"] == 0
-    assert client.payment.fetch_multiple_refund(payment_id)["count"] == 0
+    (refund,) = client.payment.fetch_multiple_refund(payment_id)["items"]
+    assert (refund["status"], refund["amount"], refund["receipt"]) == ("processed", released["amount"], None)
+    assert simulator.ledger()["totals"]["balanced"], "nothing was taken, so nothing of it went back"
 
 
 def test_a_late_answer_inside_the_automatic_window_is_captured_by_itself(
