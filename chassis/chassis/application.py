@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from functools import cache
+from importlib.metadata import PackageNotFoundError, metadata
 from importlib.resources import files
 from typing import Any
 
@@ -46,6 +47,7 @@ def make_application(
     app = FastAPI(
         title=name,
         version=version,
+        description=_about(name),
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -74,6 +76,14 @@ def make_application(
     app.add_route("/internal/asyncapi.json", serve_asyncapi)
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend its document
     return app
+
+
+def _about(service: str) -> str:
+    """The sentence of its package."""
+    try:
+        return metadata(f"haat-{service}")["Summary"]
+    except PackageNotFoundError:
+        return ""
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -156,19 +166,23 @@ def _openapi(app: FastAPI, problems: tuple[type[Problem], ...]) -> dict[str, Any
     components["securitySchemes"] = common["securitySchemes"]
     for path in document.get("paths", {}).values():
         for method, operation in path.items():
-            _describe_idempotency(method, operation, common["idempotency-key"])
+            _describe_idempotency(method, operation, common)
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = common["refusal"]
     document["x-problems"] = table(problems)
     return document
 
 
-def _describe_idempotency(method: str, operation: dict[str, Any], header: dict[str, Any]) -> None:
-    """The header where a key is looked at, and whether it must be there."""
+def _describe_idempotency(method: str, operation: dict[str, Any], common: dict[str, Any]) -> None:
+    """The header where a key is looked at, whether it must be there, and how a repeated answer is told."""
     rule = operation.get("x-idempotency", "none")
     if method == "post" and rule != "none" and operation.get("x-access") != "service":
-        described = {**header, "required": rule == "required"}
+        described = {**common["idempotency-key"], "required": rule == "required"}
         operation["parameters"] = [*operation.get("parameters", ()), described]
+        for status, response in operation["responses"].items():
+            if status.startswith("2"):
+                replayed = {"Idempotency-Replayed": common["idempotency-replayed"]}
+                response["headers"] = {**response.get("headers", {}), **replayed}
 
 
 def _asyncapi(name: str, version: str, events: Sequence[type[Event]]) -> dict[str, Any]:

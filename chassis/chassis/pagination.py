@@ -7,9 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from pydantic import ConfigDict
 
 from chassis.problems import CursorInvalid
-from chassis.strict import QueryBool, QueryParams, QueryText, query_int
+from chassis.strict import Answer, QueryBool, QueryParams, QueryText, query_int
 
 COUNT_CAP = 10_000
 """`?count=true` counts no further than this."""
@@ -26,6 +27,19 @@ class PageQuery(QueryParams):
     """`next_cursor` of the page before; none for the first page. Repeat the same filters with it."""
     count: QueryBool = False
     """Whether to tell the `total` too, counted to 10,000 and no further."""
+
+
+class PageAnswer(Answer):
+    """What the page of a list tells besides its `items`, which each list declares itself."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
+
+    next_cursor: str | None
+    """The `cursor` of the next page; null on the last one."""
+    total: int | None = None
+    """How many items there are in all, counted to 10,000; only with `count=true`."""
+    total_is_capped: bool | None = None
+    """Whether there are more than `total` says; only with `count=true`."""
 
 
 def encode_cursor(scope: str, *values: CursorValue) -> str:

@@ -48,6 +48,8 @@ class Problem(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Something went wrong on our side"
+    members: ClassVar[Mapping[str, Any]] = {}
+    """What its documents hold besides the members of every problem: name → JSON schema."""
 
     def __init__(self, detail: str, *, headers: Mapping[str, str] | None = None, **extensions: Any) -> None:
         super().__init__(detail)
@@ -77,8 +79,9 @@ class Problem(Exception):
     @classmethod
     def entry(cls) -> dict[str, Any]:
         """This kind of problem as a row of the table of codes."""
-        text = (cls.__doc__ or cls.title).strip()
-        return {"code": cls.code, "status": cls.status, "title": cls.title, "description": text}
+        text = " ".join((cls.__doc__ or cls.title).split())
+        row = {"code": cls.code, "status": cls.status, "title": cls.title, "description": text}
+        return row | ({"members": dict(cls.members)} if cls.members else {})
 
 
 class BadRequest(Problem):
@@ -97,7 +100,7 @@ class IdempotencyKeyRequired(BadRequest):
 
 
 class IdempotencyKeyInvalid(BadRequest):
-    """An `Idempotency-Key` has 1 to 128 visible ASCII characters."""
+    """An `Idempotency-Key` has 1 to 128 visible ASCII characters: send one such, a UUID for instance."""
 
     code = "idempotency_key_invalid"
     title = "Idempotency-Key invalid"
@@ -137,7 +140,7 @@ class TokenInvalid(Unauthenticated):
 
 
 class Forbidden(Problem):
-    """Known, but not allowed."""
+    """You are known, but may not do this: `detail` says who may."""
 
     status = 403
     code = "forbidden"
@@ -145,14 +148,14 @@ class Forbidden(Problem):
 
 
 class RoleRequired(Forbidden):
-    """The route is for another role than the caller's."""
+    """The route is for another role than yours: sign in as somebody who has it."""
 
     code = "role_required"
     title = "Role required"
 
 
 class NotFound(Problem):
-    """There is no such thing, or it is not yours."""
+    """There is no such thing, or it is not yours: check the id."""
 
     status = 404
     code = "not_found"

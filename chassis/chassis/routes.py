@@ -78,6 +78,8 @@ def access(
         extra["security"] = [{"bearer": []}]
     elif rule == "service":
         extra["security"] = [{"service": []}]
+    else:
+        extra["security"] = [{}, {"bearer": []}] if rule == "all" and uses_token else []
     return extra
 
 

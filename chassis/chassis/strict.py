@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Any, NoReturn, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 MAX_DEPTH = 20
@@ -136,7 +136,12 @@ def _storable(value: Any) -> Any:
 
 
 Id = Annotated[UUID, BeforeValidator(_id)]
-Time = Annotated[datetime, BeforeValidator(_time), PlainSerializer(format_time, return_type=str, when_used="json")]
+Time = Annotated[
+    datetime,
+    BeforeValidator(_time),
+    PlainSerializer(format_time, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT, description="Minor units (paise).", examples=[149900])]
 Quantity = Annotated[int, Field(ge=1, le=99, examples=[2])]
 QueryBool = Annotated[bool, BeforeValidator(_query_boolean)]
@@ -185,6 +190,11 @@ class QueryParams(BaseModel):
 
 
 class Answer(BaseModel):
-    """A body that a client receives. Built from keyword arguments or from attributes."""
+    """A body that a client receives. Built from keyword arguments or from attributes.
 
-    model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
+    What has a default is sent all the same, so the document calls it required.
+    """
+
+    model_config = ConfigDict(
+        from_attributes=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
+    )

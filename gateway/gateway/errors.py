@@ -37,7 +37,7 @@ class FramingRefused(BadRequest):
 
 
 class HeaderRefused(BadRequest):
-    """A header is malformed, or stands twice where only one is possible."""
+    """A header is malformed, or stands twice where only one is possible: check what the client sends."""
 
     code = "header_refused"
     title = "Header refused"
@@ -59,7 +59,7 @@ class TargetTooLong(Problem):
 
 
 class HeadTooLarge(Problem):
-    """The request has more than 64 headers, or more than 16 KiB of them."""
+    """The request has more than 64 headers, or more than 16 KiB of them: send fewer; cookies are often the cause."""
 
     status = 431
     code = "head_too_large"

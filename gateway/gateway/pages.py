@@ -1,7 +1,8 @@
 """The gateway's own pages: health, documents, and what people read in a browser. Every asset comes from here."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -124,11 +125,11 @@ def _problem_list(documents: Documents) -> Handler:
             return JSONResponse({"items": rows})
         lines = "".join(
             f'<tr><td>{row["status"]}</td><td><a href="/problems/{escape(row["code"])}"><code>{escape(row["code"])}'
-            f"</code></a></td><td>{escape(row['title'])}</td></tr>"
+            f"</code></a></td><td>{''.join(_paragraphs(row))}</td></tr>"
             for row in rows
         )
-        head = "<tr><th>Status</th><th>Code</th><th>Meaning</th></tr>"
-        return page("Problems", f"<table><thead>{head}</thead><tbody>{lines}</tbody></table>")
+        head = "<tr><th>Status</th><th>Code</th><th>Meaning, and what to do</th></tr>"
+        return page("Problems", f'<table class="problems"><thead>{head}</thead><tbody>{lines}</tbody></table>')
 
     return answer
 
@@ -144,10 +145,29 @@ def _problem_page(documents: Documents) -> Handler:
     return answer
 
 
+def _paragraphs(row: dict[str, Any]) -> Iterator[str]:
+    for paragraph in row["description"].split("\n\n"):
+        yield f"<p>{_with_code(paragraph)}</p>"
+
+
+def _members(row: dict[str, Any]) -> str:
+    """What its problem document holds besides the members of every one."""
+    items = (
+        f"<li><code>{escape(name)}</code>: {_with_code(member['description'])}</li>"
+        for name, member in row.get("members", {}).items()
+    )
+    return f"<ul>{''.join(items)}</ul>" if row.get("members") else ""
+
+
+def _with_code(text: str) -> str:
+    """Text as HTML; what stands between backticks is code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
 def _problem_text(row: dict[str, Any]) -> str:
     return (
         f'<p class="code"><code>{escape(row["code"])}</code> <span>HTTP {row["status"]}</span></p>'
-        f"<p>{escape(row['description'])}</p>"
+        f"{''.join(_paragraphs(row))}{_members(row)}"
         "<p>The problem document's <code>detail</code> says what to do in the case at hand, and its"
         " <code>request_id</code> finds it in our logs.</p>"
         '<p><a href="/problems">All problems</a></p>'

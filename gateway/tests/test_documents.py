@@ -108,7 +108,7 @@ async def test_what_two_services_say_of_one_code_stands_side_by_side(shop: dict[
         shop[name].routes[("GET", "/openapi.json")] = (200, part)
     merged = documents(shop)
     [row] = [row for row in await merged.problems() if row["code"] == "insufficient_stock"]
-    assert row["description"] == "See `available`. See `shortages`."
+    assert row["description"] == "See `available`.\n\nSee `shortages`."
     assert row in json.loads(await merged.openapi())["x-problems"]
 
 

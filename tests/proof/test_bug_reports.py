@@ -194,7 +194,7 @@ async def test_razorpay_woocommerce_664_the_order_of_webhooks_decides(
     assert await purchase.stands() == ("paid", "refunded")
     assert await purchase.needs_review()
     parcel = {"carrier": "India Post", "tracking": "EE1"}
-    await refused(409, "not_ready", await carried.staff(), f"/admin/orders/{purchase.id}/ship", parcel)
+    await refused(409, "order_not_ready", await carried.staff(), f"/admin/orders/{purchase.id}/ship", parcel)
 
 
 async def test_medusa_12353_a_retry_replays_the_failure(carried: HandCarriedShop) -> None:

@@ -274,7 +274,7 @@ class Purchases(RuleBasedStateMachine):
         parcel = {"carrier": "India Post", "tracking": f"EE{order.id[:8]}"}
         answer = self.send_as_staff(f"/admin/orders/{order.id}/ship", parcel)
         if order.status == "paid" and order.left == 0:
-            assert expect(409, answer)["code"] == "not_ready"
+            assert expect(409, answer)["code"] == "order_not_ready"
         elif order.status in ("paid", "shipped"):
             expect(200, answer)
             order.status = "shipped"

@@ -10,6 +10,8 @@ Problem
 └── Unavailable 503       SignInBusy
 """
 
+from typing import ClassVar
+
 from chassis.problems import (
     Conflict,
     FieldError,
@@ -64,7 +66,7 @@ class AccountInactive(Forbidden):
 
 
 class UserNotFound(NotFound):
-    """There is no user of this id."""
+    """No user has this id: look them up with `GET /users`."""
 
     code = "user_not_found"
     title = "User not found"
@@ -74,7 +76,7 @@ class UserNotFound(NotFound):
 
 
 class SessionNotFound(NotFound):
-    """You have no session of this id, or it is over already."""
+    """You have no session of this id, or it is over already: list them with `GET /users/me/sessions`."""
 
     code = "session_not_found"
     title = "Session not found"
@@ -84,7 +86,7 @@ class SessionNotFound(NotFound):
 
 
 class AddressNotFound(NotFound):
-    """Your address book has no address of this id."""
+    """Your address book has no address of this id: list them with `GET /users/me/addresses`."""
 
     code = "address_not_found"
     title = "Address not found"
@@ -118,6 +120,7 @@ class AddressBookFull(Conflict):
 
     code = "address_book_full"
     title = "Address book full"
+    members: ClassVar = {"limit": {"type": "integer", "description": "How many are allowed."}}
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"An address book holds {limit} addresses; delete one first.", limit=limit)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from chassis.auth import UserRole
-from chassis.pagination import PageQuery
+from chassis.pagination import PageAnswer, PageQuery
 from chassis.strict import Answer, Id, QueryBool, QueryText, RequestBody, Time
 
 COUNTRIES = frozenset(files("accounts").joinpath("data/countries.txt").read_text().split())
@@ -225,21 +225,15 @@ class PostalAddressView(Answer):
     phone: str | None
 
 
-class ListView(Answer):
-    next_cursor: str | None
-    total: int | None = None
-    total_is_capped: bool | None = None
-
-
-class UserList(ListView):
+class UserList(PageAnswer):
     items: list[UserView]
 
 
-class SessionList(ListView):
+class SessionList(PageAnswer):
     items: list[SessionView]
 
 
-class AddressList(ListView):
+class AddressList(PageAnswer):
     items: list[AddressView]
 
 

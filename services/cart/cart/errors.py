@@ -14,16 +14,25 @@ Unavailable 503
 └── CatalogUnavailable
 """
 
+from typing import Any, ClassVar
 from uuid import UUID
 
 from chassis.problems import Conflict, Forbidden, NotFound, Unavailable
 
+_VARIANT: dict[str, Any] = {
+    "variant_id": {"type": "string", "format": "uuid", "description": "The variant that was asked for."}
+}
+_AVAILABLE: dict[str, Any] = {"available": {"type": "integer", "description": "How many can be had now."}}
+_LIMIT: dict[str, Any] = {"limit": {"type": "integer", "description": "How many are allowed."}}
+_IN_CART: dict[str, Any] = {"in_cart": {"type": "integer", "description": "How many the cart holds."}}
+
 
 class VariantNotFound(NotFound):
-    """There is no such variant, or it is no longer sold."""
+    """No variant has this id, or it is no longer sold: read its product again."""
 
     code = "variant_not_found"
     title = "Variant not found"
+    members: ClassVar = _VARIANT
 
     def __init__(self, variant_id: UUID) -> None:
         super().__init__("Nothing with this variant_id is sold; choose another variant.", variant_id=str(variant_id))
@@ -40,20 +49,22 @@ class CartItemNotFound(NotFound):
 
 
 class OutOfStock(Conflict):
-    """None of this variant is available right now."""
+    """None of this variant is available right now: offer another, or try again later."""
 
     code = "out_of_stock"
     title = "Out of stock"
+    members: ClassVar = {**_VARIANT, **_AVAILABLE}
 
     def __init__(self, variant_id: UUID) -> None:
         super().__init__("None is available right now; try again later.", variant_id=str(variant_id), available=0)
 
 
 class InsufficientStock(Conflict):
-    """Fewer are available than the cart would hold; `available` says how many."""
+    """In a cart: fewer are available than it would hold. Add no more than `available` minus `in_cart`."""
 
     code = "insufficient_stock"
     title = "Insufficient stock"
+    members: ClassVar = {**_VARIANT, **_AVAILABLE, **_IN_CART}
 
     def __init__(self, variant_id: UUID, *, available: int, in_cart: int) -> None:
         super().__init__(
@@ -69,16 +80,18 @@ class CartFull(Conflict):
 
     code = "cart_full"
     title = "Cart full"
+    members: ClassVar = _LIMIT
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"A cart holds at most {limit} different items; remove one first.", limit=limit)
 
 
 class QuantityLimitReached(Conflict):
-    """A cart holds a limited quantity of each variant."""
+    """A cart holds at most `limit` of each variant: add fewer."""
 
     code = "quantity_limit_reached"
     title = "Quantity limit reached"
+    members: ClassVar = {**_LIMIT, **_IN_CART}
 
     def __init__(self, limit: int, *, in_cart: int) -> None:
         detail = f"A cart holds at most {limit} of a variant and yours has {in_cart}; add fewer."
@@ -96,7 +109,7 @@ class OriginRefused(Forbidden):
 
 
 class CatalogUnavailable(Unavailable):
-    """This variant is new to the cart and the catalogue cannot be asked about it right now; nothing is lost."""
+    """This variant is new to the cart and the catalogue cannot be asked about it right now: repeat in a moment."""
 
     code = "catalog_unavailable"
     title = "Catalogue not available"

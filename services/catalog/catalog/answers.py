@@ -2,16 +2,9 @@
 
 from typing import Literal
 
+from chassis.money import Money
+from chassis.pagination import PageAnswer
 from chassis.strict import Answer, Id, Time
-
-
-class Money(Answer):
-    """An amount in minor units (paise) and its currency."""
-
-    amount: int
-    """Minor units (paise)."""
-    currency: str
-    """ISO 4217."""
 
 
 class CategoryRef(Answer):
@@ -113,14 +106,12 @@ class Facets(Answer):
     price_bands: list[PriceBand]
 
 
-class ProductPage(Answer):
-    """A page of products; `total` and `facets` are there when asked for."""
+class ProductPage(PageAnswer):
+    """A page of products; `facets` are there when asked for."""
 
     items: list[ProductListItem]
-    next_cursor: str | None
-    total: int | None = None
-    total_is_capped: bool | None = None
     facets: Facets | None = None
+    """Only with `facets=true`."""
 
 
 class FeaturedProducts(Answer):
@@ -183,13 +174,10 @@ class LowStockItem(StockAnswer):
     variant_name: str
 
 
-class LowStockPage(Answer):
+class LowStockPage(PageAnswer):
     """Variants at or below their threshold, the scarcest first."""
 
     items: list[LowStockItem]
-    next_cursor: str | None
-    total: int | None = None
-    total_is_capped: bool | None = None
 
 
 class Movement(Answer):
@@ -207,13 +195,10 @@ class Movement(Answer):
     created_at: Time
 
 
-class MovementPage(Answer):
+class MovementPage(PageAnswer):
     """The ledger of a variant, newest first."""
 
     items: list[Movement]
-    next_cursor: str | None
-    total: int | None = None
-    total_is_capped: bool | None = None
 
 
 class ReservedItem(Answer):

@@ -7,6 +7,8 @@ PreconditionFailed 412
 Unprocessable 422    SlugReserved, CurrencyUnsupported, CategoryTooDeep
 """
 
+from typing import ClassVar
+
 from sqlalchemy.exc import IntegrityError
 
 from chassis.problems import Conflict, NotFound, PreconditionFailed, Problem, Unprocessable
@@ -41,7 +43,7 @@ class SlugTaken(Conflict):
 
 
 class SkuTaken(Conflict):
-    """Another variant has this SKU: SKUs are unique over all products."""
+    """Another variant has this SKU, and SKUs are unique over all products: choose another."""
 
     code = "sku_taken"
     title = "SKU taken"
@@ -62,7 +64,7 @@ class CategoryNotEmpty(Conflict):
 
 
 class CategoryCycle(Conflict):
-    """A category cannot be moved below itself or below one of its own children."""
+    """A category cannot be moved below itself or below one of its own children: choose another parent."""
 
     code = "category_cycle"
     title = "Category cannot be its own ancestor"
@@ -76,10 +78,14 @@ class LastVariant(Conflict):
 
 
 class StockBelowReserved(Conflict):
-    """Orders hold more than would be left: `on_hand` cannot go below `reserved`."""
+    """Orders hold more than would be left: `on_hand` cannot go below `reserved`. Take less, or cancel orders first."""
 
     code = "stock_below_reserved"
     title = "Stock below what is reserved"
+    members: ClassVar = {
+        "on_hand": {"type": "integer", "description": "As it is now."},
+        "reserved": {"type": "integer", "description": "Held by orders that are not paid yet."},
+    }
 
 
 class StockAboveLimit(Conflict):
@@ -87,10 +93,11 @@ class StockAboveLimit(Conflict):
 
     code = "stock_above_limit"
     title = "Stock above the limit"
+    members: ClassVar = {"on_hand": {"type": "integer", "description": "As it is now."}}
 
 
 class InsufficientStock(Conflict):
-    """Not everything asked for is available; `shortages` says what is missing. Nothing is held."""
+    """For an order: `shortages` names each variant of which there is less than wanted: order fewer, or leave it out."""
 
     code = "insufficient_stock"
     title = "Insufficient stock"

@@ -29,8 +29,8 @@ def read_query(request: Request, model: type[Model]) -> Model:
         raise RequestValidationError([{**item, "loc": ("query", *item["loc"])} for item in found]) from error
 
 
-def described(model: type[QueryParams]) -> dict[str, Any]:
-    """The parameters as the OpenAPI document lists them, as a part of a route's `openapi_extra`."""
+def described(model: type[QueryParams]) -> list[dict[str, Any]]:
+    """The parameters as the OpenAPI document lists them."""
     schema = model.model_json_schema()
     definitions = schema.get("$defs", {})
 
@@ -48,4 +48,4 @@ def described(model: type[QueryParams]) -> dict[str, Any]:
         about = {"description": field["description"]} if "description" in field else {}
         return {"name": name, "in": "query", "required": False, **about, "schema": inlined(kept)}
 
-    return {"parameters": [parameter(name, field) for name, field in schema["properties"].items()]}
+    return [parameter(name, field) for name, field in schema["properties"].items()]

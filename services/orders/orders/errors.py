@@ -10,11 +10,23 @@ Problem
 └── Unavailable 503     CheckoutTookTooLong, CheckoutInterrupted
 """
 
+from typing import Any, ClassVar
+
 from chassis.problems import Conflict, NotFound, Problem, Unavailable, Unprocessable
+
+_TEXT = {"type": "string"}
+_COUNT = {"type": "integer"}
+_ID = {"type": "string", "format": "uuid"}
+_MONEY = {"$ref": "#/components/schemas/Money"}
+
+
+def _object(properties: dict[str, Any], *, optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "required": required, "properties": properties}
 
 
 class OrderNotFound(NotFound):
-    """There is no such order, or it belongs to somebody else."""
+    """There is no such order, or it belongs to somebody else: list yours with `GET /orders`."""
 
     code = "order_not_found"
     title = "Order not found"
@@ -24,7 +36,7 @@ class OrderNotFound(NotFound):
 
 
 class AddressNotFound(NotFound):
-    """The caller's address book has no such address: choose another, or send the address itself."""
+    """An order is sent to an address of the caller's book: choose another, or send the address itself."""
 
     code = "address_not_found"
     title = "Address not found"
@@ -38,10 +50,19 @@ class CartEmpty(Conflict):
 
 
 class InsufficientStock(Conflict):
-    """`shortages` names each variant of which there is less than wanted: lower the quantities, or remove the items."""
+    """For an order: `shortages` names each variant of which there is less than wanted: order fewer, or leave it out."""
 
     code = "insufficient_stock"
     title = "Insufficient stock"
+    members: ClassVar = {
+        "shortages": {
+            "type": "array",
+            "items": _object(
+                {"variant_id": _ID, "wanted": _COUNT, "available": _COUNT, "reason": _TEXT}, optional=("reason",)
+            ),
+            "description": "What there is too little of; `reason` is `variant_not_found` when it is no longer sold.",
+        }
+    }
 
 
 class PriceChanged(Conflict):
@@ -49,6 +70,25 @@ class PriceChanged(Conflict):
 
     code = "price_changed"
     title = "The total has changed"
+    members: ClassVar = {
+        "quote": {
+            **_object(
+                {
+                    "currency": _TEXT,
+                    "items": {
+                        "type": "array",
+                        "items": _object(
+                            dict.fromkeys(("variant_id", "product_id"), _ID)
+                            | {"sku": _TEXT, "name": _TEXT, "quantity": _COUNT}
+                            | dict.fromkeys(("price_at_purchase", "line_total"), _MONEY)
+                        ),
+                    },
+                    "totals": _object(dict.fromkeys(("subtotal", "discount", "shipping", "tax", "total"), _MONEY)),
+                }
+            ),
+            "description": "The present prices.",
+        }
+    }
 
 
 class CartAlreadyOrdered(Conflict):
@@ -56,6 +96,7 @@ class CartAlreadyOrdered(Conflict):
 
     code = "cart_already_ordered"
     title = "The cart was ordered already"
+    members: ClassVar = {"order_id": {**_ID, "description": "The order that was made of this cart."}}
 
 
 class OrderNotCancellable(Conflict):
@@ -66,14 +107,14 @@ class OrderNotCancellable(Conflict):
 
 
 class OrderNotReady(Conflict):
-    """A paid order is sent only when its stock is taken out and its money was not given back in full."""
+    """A paid order is sent when its stock is taken out and its money was not given back in full: repeat in a moment."""
 
-    code = "not_ready"
+    code = "order_not_ready"
     title = "The order is not ready to be sent"
 
 
 class OrderNotShippable(Conflict):
-    """Only a paid order can be sent."""
+    """Only a paid order can be sent: read the order."""
 
     code = "order_not_shippable"
     title = "The order cannot be sent"
@@ -84,10 +125,13 @@ class OrderAlreadyShipped(Conflict):
 
     code = "order_already_shipped"
     title = "The order was sent already"
+    members: ClassVar = {
+        "tracking": {**_object({"carrier": _TEXT, "number": _TEXT}), "description": "How the order was sent."}
+    }
 
 
 class OrderNotDeliverable(Conflict):
-    """Only an order that was sent can be delivered."""
+    """Only an order that was sent can be delivered: send it first."""
 
     code = "order_not_deliverable"
     title = "The order cannot be delivered"

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from chassis.money import Money
-from chassis.pagination import PageQuery
+from chassis.pagination import PageAnswer, PageQuery
 from chassis.strict import Answer, Id, QueryBool, QueryText, RequestBody, Time
 from chassis.traces import TraceEntry
 from orders.models import ActorKind, PaymentStatus, Status
@@ -204,22 +204,16 @@ class AdminOrderView(OrderView):
     stock_committed_at: Time | None
 
 
-class OrderPage(Answer):
+class OrderPage(PageAnswer):
     """A page of orders, newest first."""
 
     items: list[OrderView]
-    next_cursor: str | None
-    total: int | None = None
-    total_is_capped: bool | None = None
 
 
-class AdminOrderPage(Answer):
+class AdminOrderPage(PageAnswer):
     """A page of orders, newest first."""
 
     items: list[AdminOrderView]
-    next_cursor: str | None
-    total: int | None = None
-    total_is_capped: bool | None = None
 
 
 class Event(Answer):

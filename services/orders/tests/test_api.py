@@ -115,7 +115,7 @@ async def test_order_is_sent_once_paid_and_taken_out_of_stock(shop: "Shop") -> N
 
     assert (await ship()).json()["code"] == "order_not_shippable"
     await shop.capture(order)
-    assert (await ship()).json()["code"] == "not_ready"
+    assert (await ship()).json()["code"] == "order_not_ready"
     await shop.tell("stock.committed.v1", order)
     assert (await shop.staff("POST", f"/{order['id']}/deliver")).json()["code"] == "order_not_deliverable"
     shipped = await ship()

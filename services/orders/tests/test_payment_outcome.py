@@ -183,7 +183,7 @@ async def test_paid_order_refunded_in_full_calls_for_a_person_and_is_not_sent(sh
     row = await shop.row(order["id"])
     assert (row["status"], row["payment_status"], row["needs_review"]) == ("paid", "refunded", True)
     response = await shop.staff("POST", f"/{order['id']}/ship", json={"carrier": "Bluedart", "tracking": "1"})
-    assert (response.status_code, response.json()["code"]) == (409, "not_ready")
+    assert (response.status_code, response.json()["code"]) == (409, "order_not_ready")
 
 
 async def test_refund_in_full_heard_while_the_capture_is_being_written_calls_for_a_person(shop: "Shop") -> None:

@@ -8,6 +8,8 @@ Problem
 └── Unavailable 503     ProviderDown
 """
 
+from typing import ClassVar
+
 from chassis.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 
 
@@ -19,14 +21,14 @@ class SignatureInvalid(BadRequest):
 
 
 class PaymentNotFound(NotFound):
-    """There is no such payment, or it belongs to somebody else."""
+    """There is no such payment, or it belongs to somebody else: find it with `GET /payments?order_id=…`."""
 
     code = "payment_not_found"
     title = "Payment not found"
 
 
 class OrderUnknown(NotFound):
-    """There is no such order, or it belongs to somebody else."""
+    """There is no such order, or it belongs to somebody else: list yours with `GET /orders`."""
 
     code = "order_not_found"
     title = "Order not found"
@@ -58,6 +60,7 @@ class RefundTooLarge(Conflict):
 
     code = "refund_too_large"
     title = "Refund too large"
+    members: ClassVar = {"refundable": {"type": "integer", "description": "Minor units (paise) left to give back."}}
 
 
 class RefundTooSmall(Unprocessable):
@@ -65,10 +68,11 @@ class RefundTooSmall(Unprocessable):
 
     code = "refund_too_small"
     title = "Refund too small"
+    members: ClassVar = {"refundable": {"type": "integer", "description": "Minor units (paise) left to give back."}}
 
 
 class CurrencyUnsupported(Unprocessable):
-    """Give back in the currency of the payment."""
+    """A refund is in the currency of its payment."""
 
     code = "currency_unsupported"
     title = "Currency unsupported"

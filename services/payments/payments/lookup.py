@@ -13,10 +13,10 @@ from payments.errors import PaymentNotFound
 from payments.models import Attempt, Payment, PaymentStatus, ProviderOrder, Refund, RefundStatus
 from payments.opening import Lease
 from payments.payment_rows import NO_CURRENCY
-from payments.schemas import AttemptAnswer, CheckoutAnswer, PaymentAnswer, RefundAnswer
+from payments.schemas import AttemptAnswer, AttemptError, CheckoutAnswer, PaymentAnswer, PaymentState, RefundAnswer
 from payments.settings import PaymentsSettings
 
-_PUBLIC = {
+_PUBLIC: dict[PaymentStatus, PaymentState] = {
     PaymentStatus.NEW: "preparing",
     PaymentStatus.CREATING: "preparing",
     PaymentStatus.OPEN: "open",
@@ -87,7 +87,7 @@ def describe_opened(lease: Lease, provider_order_id: str, settings: PaymentsSett
     )
 
 
-def _status(payment: Payment, *, captured: int, refunded: int) -> str:
+def _status(payment: Payment, *, captured: int, refunded: int) -> PaymentState:
     if payment.status is not PaymentStatus.SETTLED:
         return _PUBLIC[payment.status]
     if refunded == 0:
@@ -125,7 +125,7 @@ def _checkout(
 def _attempt(attempt: Attempt) -> AttemptAnswer:
     error = None
     if attempt.error_code or attempt.error_description:
-        error = {"code": attempt.error_code, "description": attempt.error_description}
+        error = AttemptError(code=attempt.error_code, description=attempt.error_description)
     return AttemptAnswer(
         provider_payment_id=attempt.provider_payment_id,
         status=attempt.outcome,

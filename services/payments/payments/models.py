@@ -10,7 +10,7 @@ one payment happens one after the other, whatever process it happens in.
 import re
 from datetime import date, datetime
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import (
@@ -55,6 +55,18 @@ class Rank(IntEnum):
     AUTHORIZED = 20
     CAPTURED = 30
     REFUNDED = 40
+
+
+Outcome = Literal["created", "failed", "authorized", "captured", "refunded"]
+"""How far an attempt has come, in words for the shopper."""
+
+_OUTCOMES: dict[int, Outcome] = {
+    Rank.CREATED: "created",
+    Rank.FAILED: "failed",
+    Rank.AUTHORIZED: "authorized",
+    Rank.CAPTURED: "captured",
+    Rank.REFUNDED: "refunded",
+}
 
 
 class RefundStatus(StrEnum):
@@ -204,10 +216,10 @@ class Attempt(Base):
         return derive_id(ATTEMPT_NAMESPACE, provider_payment_id)
 
     @property
-    def outcome(self) -> str:
+    def outcome(self) -> Outcome:
         """Its rank as a word. Refunded without ever being captured is lapsed, which for the shopper is failed."""
         has_lapsed = self.rank == Rank.REFUNDED and self.captured == 0
-        return "failed" if has_lapsed else Rank(self.rank).name.lower()
+        return "failed" if has_lapsed else _OUTCOMES[self.rank]
 
 
 class Observation(Base):

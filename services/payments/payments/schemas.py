@@ -3,7 +3,7 @@
 import re
 from contextlib import suppress
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BeforeValidator, Field
@@ -11,7 +11,12 @@ from pydantic_core import PydanticCustomError
 
 from chassis.money import Money
 from chassis.operations import JobRun
+from chassis.pagination import PageAnswer
 from chassis.strict import Answer, Id, QueryParams, RequestBody, Time, text
+from payments.models import Outcome, RefundStatus
+
+PaymentState = Literal["preparing", "open", "closing", "captured", "closed", "partially_refunded", "refunded"]
+"""What a client is told of a payment; `preparing` while it has no order at the provider yet."""
 
 
 class SignedMoney(Answer):
@@ -52,14 +57,21 @@ class PaymentQuery(QueryParams):
     order_id: Id
 
 
+class AttemptError(Answer):
+    """Why a try failed, in the provider's words."""
+
+    code: str | None
+    description: str | None
+
+
 class AttemptAnswer(Answer):
     """One try to pay."""
 
     provider_payment_id: str
-    status: str
+    status: Outcome
     method: str | None
     amount: Money
-    error: dict[str, Any] | None
+    error: AttemptError | None
     created_at: Time
 
 
@@ -68,7 +80,7 @@ class RefundAnswer(Answer):
 
     id: UUID
     amount: Money
-    status: str
+    status: RefundStatus
     reason: str
     created_at: Time
 
@@ -91,12 +103,13 @@ class PaymentAnswer(Answer):
 
     id: UUID
     order_id: UUID
-    status: str
+    status: PaymentState
     amount: Money
     captured: Money
     refunded: Money
-    provider: str
+    provider: Literal["razorpay"]
     checkout: CheckoutAnswer | None
+    """Only while the payment is `open`."""
     attempts: list[AttemptAnswer]
     refunds: list[RefundAnswer]
 
@@ -199,10 +212,7 @@ class StatementAnswer(StatementSummary):
     differing: list[StatementLine]
 
 
-class StatementList(Answer):
+class StatementList(PageAnswer):
     """Days, newest first."""
 
     items: list[StatementSummary]
-    next_cursor: str | None
-    total: int | None = None
-    total_is_capped: bool | None = None

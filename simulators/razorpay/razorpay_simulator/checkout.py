@@ -18,7 +18,7 @@ _HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": (
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'; "
-        "form-action 'self' http://localhost:* http://127.0.0.1:* http://[::1]:*"
+        "form-action 'self' http://localhost:* http://127.0.0.1:*"
     ),
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
