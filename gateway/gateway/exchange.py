@@ -15,7 +15,8 @@ from chassis.clients import (
     UpstreamTimedOut,
     UpstreamUnreachable,
 )
-from gateway.headers import Headers
+from gateway.cache_control import announced
+from gateway.headers import AnswerHead, Headers
 from gateway.policy import Policy
 from gateway.steps import Failure, Keep, Outcome, Plan, Refuse, Retry, Serve
 
@@ -119,6 +120,7 @@ class Exchange:
         self._upstream = upstream
         self._send = send
         self._incoming = Incoming(receive, plan)
+        self._has_place = False
         self.status = 0
         self.size = 0
         self.own_answer: Refuse | Serve | None = None
@@ -163,6 +165,7 @@ class Exchange:
             self.own_answer = self._policy.on_send(self._plan, time.monotonic())
             if self.own_answer is not None:
                 return Outcome.FAILED
+            self._has_place = True
             try:
                 return await self._attempt(body)
             except UpstreamFailure as error:
@@ -172,10 +175,15 @@ class Exchange:
                     return Outcome.CUT_SHORT
                 step = self._policy.on_failure(self._plan, self._cause(error), time.monotonic())
             finally:
-                self._policy.on_done(self._plan)
+                self._give_up_place()
             if not isinstance(step, Retry):
                 self.own_answer = step
                 return Outcome.FAILED
+
+    def _give_up_place(self) -> None:
+        if self._has_place:
+            self._has_place = False
+            self._policy.on_done(self._plan)
 
     def _cause(self, error: UpstreamFailure) -> Failure:
         if isinstance(error, UpstreamTimedOut) and not self._incoming.is_complete:
@@ -185,8 +193,11 @@ class Exchange:
     async def _body(self) -> bytes | AsyncIterator[bytes]:
         if self._incoming.is_complete:
             return b""
-        if self._plan.route.body_limit <= COLLECTED:
-            return await self._incoming.collected()
+        route = self._plan.route
+        if route.body_limit <= COLLECTED:
+            # The service keeps its time for an answer, or slow clients could make it look like one that fails.
+            async with asyncio.timeout(route.deadline - route.timeout):
+                return await self._incoming.collected()
         return self._incoming.chunks()
 
     async def _attempt(self, body: bytes | AsyncIterator[bytes]) -> Outcome:
@@ -218,24 +229,30 @@ class Exchange:
         if isinstance(head, Serve):
             self.own_answer = head
             return
+        body = await self._whole(response, head)
         headers = head.headers
         if not self._incoming.is_complete:
             headers = [*headers, (b"connection", b"close")]
         self.status = head.status
         await self._send({"type": "http.response.start", "status": head.status, "headers": headers})
-        if self._plan.answer_body and head.status not in (204, 304):
-            announced = next((int(value) for name, value in headers if name == b"content-length"), -1)
+        if body is None:
             async for chunk in response.body:
                 self.size += len(chunk)
-                is_last = self.size == announced
-                await self._send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
-                if is_last:
-                    await _drained(response.body)
-                    return
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self.size += len(body or b"")
+        await self._send({"type": "http.response.body", "body": body or b"", "more_body": False})
 
+    async def _whole(self, response: UpstreamResponse, head: AnswerHead) -> bytes | None:
+        """The body where it is small or there is none: a client who reads it slowly holds no place at the service.
 
-async def _drained(body: AsyncIterator[bytes]) -> None:
-    """Read to the end, which gives the connection back to the pool."""
-    async for _ in body:
-        pass
+        None for a large one, which is sent on as it comes.
+        """
+        if not self._plan.answer_body or head.status in (204, 304):
+            body = b""
+            await response.aclose()
+        elif announced(head.headers) is None:
+            return None
+        else:
+            body = await response.read()
+        self._give_up_place()
+        return body

@@ -20,7 +20,7 @@ async def roomy(front_factory: Any, shell: str) -> AsyncIterator[Front]:
     """A gateway with one route for uploads, and short deadlines."""
     cart = next(route for route in ROUTES if route.prefix == "/api/v1/cart")
     upload = dataclasses.replace(cart, prefix="/api/v1/cart/upload", body_limit=2 * MIB, deadline=3.0)
-    quick = dataclasses.replace(cart, prefix="/api/v1/cart/items", deadline=0.5)
+    quick = dataclasses.replace(cart, prefix="/api/v1/cart/items", timeout=0.2, deadline=0.7)
     async with front_factory(shell=shell, routes=RouteTable((*ROUTES, upload, quick))) as front:
         yield front
 

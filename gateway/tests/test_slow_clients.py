@@ -127,6 +127,27 @@ async def test_an_answer_that_nobody_reads_ends(impatient: Front) -> None:
     catalog.forget()
 
 
+async def test_a_client_who_reads_slowly_holds_no_place_at_a_service(front_factory: Any) -> None:
+    async def answer_at_length(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _seen: Seen) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 200000\r\n\r\n" + b"x" * 200_000)
+        await writer.drain()
+
+    async with front_factory(cache_size=0, max_in_flight=2) as front:
+        catalog = front.services["catalog"]
+        catalog.answer = answer_at_length
+        for _ in range(2):
+            slow = await front.connect()
+            await slow.send((PRODUCTS + b"\r\n") * 60)
+        await eventually(lambda: len(catalog.seen) >= 2)
+        answered = 0
+        while answered != len(catalog.seen):
+            answered = len(catalog.seen)
+            await asyncio.sleep(0.3)
+        assert 0 < answered < 120, "they had to stop"
+        await eventually(lambda: front.gateway.guards["catalog"].in_flight == 0)
+        assert (await front.ask("GET", "/api/v1/products")).status == 200
+
+
 async def test_one_slow_client_does_not_hold_up_another(impatient: Front) -> None:
     slow = await impatient.connect()
     await slow.send(PRODUCTS)
