@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.database import Database, db_now
@@ -37,7 +37,7 @@ GIVE_UP_AFTER = 60
 AT_ONCE = 2
 """Webhooks applied at the same time, so that a burst of them leaves connections for requests."""
 
-_APPLIED = "applied"
+_APPLIED, _FAILED = "applied", "failed"
 
 _STORE = "INSERT INTO webhook_events (id, body) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true"
 
@@ -90,7 +90,7 @@ class Processing:
             await asyncio.wait(set(self._under_way))
 
     async def process_due(self, *, limit: int = 50) -> JobOutcome:
-        """Every stored webhook whose turn it is."""
+        """Every stored webhook whose turn it is. Unresolved: those that failed, also while their next turn is far."""
         async with self.database.transaction() as session:
             due = select(WebhookEvent.id, WebhookEvent.body).where(
                 WebhookEvent.processed_at.is_(None), WebhookEvent.next_try_at <= db_now()
@@ -98,7 +98,10 @@ class Processing:
             waiting = (await session.execute(due.order_by(WebhookEvent.next_try_at).limit(limit))).all()
         for event_id, body in waiting:
             await self._process(event_id, body)
-        return JobOutcome(found=len(waiting))
+        failed = select(func.count()).where(WebhookEvent.processed_at.is_(None), WebhookEvent.outcome == _FAILED)
+        async with self.database.transaction() as session:
+            unresolved = (await session.scalars(failed)).one()
+        return JobOutcome(found=len(waiting), unresolved=unresolved)
 
     async def _process(self, event_id: str, body: bytes) -> None:
         # What is observed and published meanwhile names this webhook as its cause.
@@ -122,7 +125,7 @@ class Processing:
             await self._postpone(event_id, outcome="unknown order", give_up_after=GIVE_UP_AFTER)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one must not make it come every second
             get_logger().error("webhook failed", event_id=event_id, error=repr(error))
-            await self._postpone(event_id, outcome="failed")
+            await self._postpone(event_id, outcome=_FAILED)
 
     async def _postpone(self, event_id: str, *, outcome: str, give_up_after: float = math.inf) -> None:
         """What was begun for it is rolled back by now; its next turn comes later than the last one did."""

@@ -166,13 +166,14 @@ async def test_one_that_cannot_be_applied_waits_longer_each_time_and_holds_up_no
     refund = {"id": "rfnd_AAAAAAAAAAAAAA", "payment_id": attempt, "amount": 0, "status": "processed"}
     await till.forge({"payload": {"refund": {"entity": refund}}}, event_id="bad")
     for _ in range(3):
-        await _turn_comes(till)
+        assert (await _turn_comes(till)).unresolved == 1
     (row,) = await till.rows(
         "SELECT tries, next_try_at - clock_timestamp() > interval '10 s' AS is_far FROM webhook_events"
     )
     assert row == {"tries": 4, "is_far": True}
     await till.forge({"payload": {"refund": {"entity": {**refund, "amount": 500}}}}, event_id="good")
     assert (await till.payment(order))["refunded"]["amount"] == 500
+    assert (await till.harness.run_job("webhooks")).unresolved == 1, "an alarm also while its turn is far"
 
 
 async def test_a_refund_may_be_the_first_that_is_heard_of_a_payment(till: "Till") -> None:
@@ -243,6 +244,6 @@ async def test_a_body_is_answered_as_bytes_whatever_its_media_type(till: "Till")
     assert (await till.post_webhook(body, **headers)).status_code == 200
 
 
-async def _turn_comes(till: "Till") -> None:
+async def _turn_comes(till: "Till") -> Any:
     await till.harness.execute("UPDATE webhook_events SET next_try_at = clock_timestamp() - interval '1 s'")
-    await till.harness.run_job("webhooks")
+    return await till.harness.run_job("webhooks")
