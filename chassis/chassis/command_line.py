@@ -4,8 +4,8 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
 
 import asyncpg
 import msgspec
@@ -18,12 +18,15 @@ from chassis.migrations import migrate
 from chassis.rabbitmq import RabbitBus
 from chassis.runner import Listener, run
 from chassis.service import Build, Service
-from chassis.settings import REFUSED, Role, ServiceSettings, SettingsRefused, read_settings
+from chassis.settings import REFUSED, Role, ServiceSettings, SettingsRefused, read_settings, refuse_without
 from chassis.telemetry import configure_logging, get_logger
 from chassis.tracing import configure_tracing
 
 WAIT_FOR_DATABASE = 60.0
 """Seconds that `migrate` waits for a database that does not answer yet."""
+
+NOT_ENTERED = ("28", "3D", "57P")
+"""How the SQLSTATE begins with which a database server lets somebody not in: who it is, where to, not now."""
 
 Command = Callable[[Any], Awaitable[object]]
 _Settings = TypeVar("_Settings", bound=ServiceSettings)
@@ -39,7 +42,7 @@ def main(
     command = parser.parse_args(sys.argv[1:2]).command
     if command != "events":
         parser.parse_args()  # no other command takes arguments
-    settings = settings_or_leave(settings_class)
+    settings = settings_or_leave(settings_class, needed=lambda read: _needed(command, read))
     bus = RabbitBus(settings.amqp_url.get_secret_value() if settings.amqp_url else "", name=settings.service)
     if command == "events":
         configure_logging(level="error")
@@ -59,21 +62,56 @@ def main(
         _serve(settings, build, bus)
 
 
-def settings_or_leave(settings_class: Callable[[], _Settings]) -> _Settings:
-    """The settings of this process. With one that cannot be used it ends, saying which."""
+def settings_or_leave(
+    settings_class: Callable[[], _Settings], *, needed: Callable[[_Settings], Iterable[str]]
+) -> _Settings:
+    """The settings of this process. With one that cannot be used, or without one it needs, it ends, saying which."""
     try:
-        return read_settings(settings_class)
+        settings = read_settings(settings_class)
+        refuse_without(settings, needed(settings))
     except SettingsRefused as refusal:
-        sys.stderr.write(f"{refusal}\n")
-        sys.exit(REFUSED)
+        _leave(str(refusal), REFUSED)
+    return settings
+
+
+def _needed(command: str, settings: ServiceSettings) -> Sequence[str]:
+    """What a command cannot do without."""
+    if command == "openapi":
+        return ()
+    if command == "events":
+        return ("database_url",) if "republish" in sys.argv[2:3] else ("amqp_url",)
+    if command == "serve":
+        broker = () if settings.role is Role.WEB else ("amqp_url",)
+        return ("database_url", *broker, *needed_in_production(settings))
+    return ("database_url",)
+
+
+def needed_in_production(settings: ServiceSettings) -> Sequence[str]:
+    """Who has no key of its own is answered by no other service."""
+    return ("service_key",) if settings.env == "production" else ()
+
+
+def _leave(why: str, status: int) -> NoReturn:
+    sys.stderr.write(f"{why}\n")
+    sys.exit(status)
+
+
+def serve_or_leave(serving: Coroutine[Any, Any, None]) -> None:
+    """Run a process to its end. When it cannot begin, because of a setting or an address, it says so in one line."""
+    import uvloop
+
+    try:
+        uvloop.run(serving)
+    except SettingsRefused as refusal:
+        _leave(str(refusal), REFUSED)
+    except OSError as failure:
+        _leave(f"It cannot serve: {failure}", 1)
 
 
 def _serve(settings: ServiceSettings, build: Build, bus: Bus) -> None:
-    import uvloop
-
     upstreams = http_upstreams(settings)
     service = build(settings, bus, upstreams)
-    uvloop.run(run(Alone(service, bus, upstreams), listeners(service), grace=settings.drain_grace))
+    serve_or_leave(run(Alone(service, bus, upstreams), listeners(service), grace=settings.drain_grace))
 
 
 async def _awaited(command: Awaitable[object]) -> None:
@@ -81,7 +119,12 @@ async def _awaited(command: Awaitable[object]) -> None:
 
 
 async def _migrate(settings: ServiceSettings) -> None:
-    changed = await _as_soon_as_it_answers(lambda: migrate(settings, settings.service))
+    try:
+        changed = await _as_soon_as_it_answers(lambda: migrate(settings, settings.service))
+    except (OSError, asyncpg.PostgresError) as failure:
+        if isinstance(failure, asyncpg.PostgresError) and not str(failure.sqlstate).startswith(NOT_ENTERED):
+            raise
+        _leave(f"The database of {settings.service} cannot be entered: {failure}", 1)
     get_logger().info("migrated" if changed else "nothing to migrate", service=settings.service)
 
 

@@ -23,6 +23,8 @@ EVENTS = "haat.events"
 DEAD = "haat.dead"
 HEARTBEAT = 10
 PUBLISH_TIMEOUT = 5.0
+FAREWELL = 3.0
+"""Seconds that a connection gets to close: a frozen broker does not answer a farewell."""
 PREPARED_WITHIN = 30.0
 """Seconds to declare and bind everything, a listener's `on_bound` included."""
 
@@ -38,6 +40,7 @@ class Session:
         self._name = name
         self._task: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
+        self._ending = asyncio.Event()
         self.is_up = False
 
     def begin(self) -> None:
@@ -51,13 +54,15 @@ class Session:
 
     async def end(self) -> None:
         """Close for good."""
-        if self._task is not None:
+        self._ending.set()
+        while self._task is not None and not self._task.done():
+            # Again while it goes on: a connection that is just being opened can make an error of a cancellation.
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=FAREWELL + 1)
 
     async def _keep(self) -> None:
         pause = 0.1
-        while True:
+        while not self._ending.is_set():
             self._lost.clear()
             try:
                 properties: FieldTable = {"connection_name": self._name}
@@ -70,9 +75,11 @@ class Session:
                     await self._stay(connection)
                 finally:
                     self.is_up = False
-                    async with asyncio.timeout(3):  # a frozen broker does not answer a farewell
+                    async with asyncio.timeout(FAREWELL):
                         await connection.close()
             except Exception as error:  # noqa: BLE001 - whatever ended the connection, a new one is the cure
+                if self._ending.is_set():
+                    return
                 get_logger().warning("broker_connection_lost", connection=self._name, error=repr(error))
             pause = min(pause * 2, 5.0)
             await asyncio.sleep(pause)

@@ -224,8 +224,8 @@ def bind(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
-    except BaseException:
+    except OSError as error:
         bound.close()
-        raise
+        raise OSError(error.errno, f"{host}:{port} is not to be had ({error.strerror})") from error
     bound.set_inheritable(True)
     return bound

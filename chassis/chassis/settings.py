@@ -1,17 +1,29 @@
 """What every process reads from its environment; each service adds its own variables in a subclass."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import msgspec
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 DEMO_SECRET = "haat-demo-"  # noqa: S105 - the mark of such secrets, not one of them
 """Every secret made for the demo carries this mark, so that production can refuse it."""
+
+
+POSTGRESQL = ("postgresql://", "postgres://", "postgresql+asyncpg://")
+"""How the address of a database may begin."""
 
 
 class Role(StrEnum):
@@ -58,8 +70,8 @@ class ServiceSettings(BaseSettings):
     amqp_url: SecretStr | None = None
     """RabbitMQ, as amqp://user:password@host:port/vhost."""
     host: str = "127.0.0.1"
-    port: int = 8100
-    management_port: int = 8200
+    port: int = Field(8100, ge=0, le=65535)
+    management_port: int = Field(8200, ge=0, le=65535)
     """Where /livez, /readyz and /metrics are served; never the public port."""
     role: Role = Role.ALL
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -120,6 +132,15 @@ class ServiceSettings(BaseSettings):
             raise ValueError("is not a JSON object")
         return value
 
+    @field_validator("database_url", "read_database_url", "amqp_url")
+    @classmethod
+    def _leads_to_its_kind(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """Raises ValueError for the address of something else. That there is none, who needs it refuses."""
+        kind = ("amqp://", "amqps://") if info.field_name == "amqp_url" else POSTGRESQL
+        if value and value.get_secret_value() and not value.get_secret_value().startswith(kind):
+            raise ValueError(f"does not begin with {kind[0]}")
+        return value
+
     @model_validator(mode="after")
     def _production_is_no_rehearsal(self) -> Self:
         """Raises ValueError for a secret that was made for the demo, and for what only tests may ask."""
@@ -134,6 +155,14 @@ class ServiceSettings(BaseSettings):
 
 
 _Settings = TypeVar("_Settings", bound=ServiceSettings)
+
+
+def refuse_without(settings: ServiceSettings, names: Iterable[str]) -> None:
+    """Raises SettingsRefused for those of these secrets that are not given: there is no default for them."""
+    given = {name: getattr(settings, name) for name in names}
+    missing = [name for name, secret in given.items() if not (secret and secret.get_secret_value())]
+    if missing:
+        raise SettingsRefused("\n".join(f"{settings.service.upper()}_{name.upper()}: is not set" for name in missing))
 
 
 def read_settings(settings_class: Callable[..., _Settings], **given: Any) -> _Settings:

@@ -58,9 +58,16 @@ def test_a_folder_that_is_not_there_stops_the_start(monkeypatch: pytest.MonkeyPa
         ToySettings()
 
 
-@pytest.mark.parametrize("name", ["database_url", "amqp_url", "service_key"])
-def test_production_refuses_what_was_made_for_the_demo(name: str) -> None:
-    secret = SecretStr(f'{{"kid": "before {DEMO_SECRET}abc after"}}')
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [
+        ("database_url", "postgresql://toy:{}@db/toy"),
+        ("amqp_url", "amqp://toy:{}@broker"),
+        ("service_key", '{{"kid": "{}"}}'),
+    ],
+)
+def test_production_refuses_what_was_made_for_the_demo(name: str, template: str) -> None:
+    secret = SecretStr(template.format(f"before{DEMO_SECRET}abc-after"))
     with pytest.raises(ValidationError, match=f"SERVICE_{name.upper()} was made for the demo") as refused:
         ServiceSettings.model_validate({"env": "production", name: secret})
     assert "abc" not in str(refused.value)
@@ -79,6 +86,19 @@ def test_each_variable_that_cannot_be_used_is_told_in_one_line_without_its_value
     assert [line.partition(":")[0] for line in told.splitlines()] == ["HAAT_ENV", "TOY_PORT", "TOY_SERVICE_KEY"]
     assert "secret" not in told.lower().replace("toy_service_key", "")
     assert "not-8100" not in told
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("TOY_DATABASE_URL", "mysql://toy:secret@db/toy"), ("TOY_AMQP_URL", "broker:5672"), ("TOY_PORT", "80000")],
+)
+def test_a_variable_that_leads_nowhere_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsRefused, match=rf"^{variable}: ") as refused:
+        read_settings(ToySettings)
+    assert value not in str(refused.value)
 
 
 def test_what_concerns_several_variables_is_told_in_one_line_too(folder: Path) -> None:

@@ -1,8 +1,6 @@
 """The gateway as a process of its own."""
 
-import uvloop
-
-from chassis.command_line import http_upstreams, settings_or_leave
+from chassis.command_line import http_upstreams, needed_in_production, serve_or_leave, settings_or_leave
 from chassis.rabbitmq import RabbitBus
 from chassis.runner import run
 from chassis.telemetry import configure_logging
@@ -13,13 +11,13 @@ from gateway.settings import GatewaySettings
 
 def main() -> None:
     """Serve until told to stop."""
-    settings = settings_or_leave(GatewaySettings)
+    settings = settings_or_leave(GatewaySettings, needed=lambda read: ("amqp_url", *needed_in_production(read)))
     configure_logging(level=settings.log_level)
     configure_tracing(settings.otlp_endpoint)
     bus = RabbitBus(settings.amqp_url.get_secret_value() if settings.amqp_url else "", name=settings.service)
     upstreams = http_upstreams(settings)
     gateway = build(settings, bus, upstreams)
-    uvloop.run(run(Alone(gateway, bus, upstreams), listeners(gateway), grace=settings.drain_grace))
+    serve_or_leave(run(Alone(gateway, bus, upstreams), listeners(gateway), grace=settings.drain_grace))
 
 
 main()

@@ -221,6 +221,25 @@ def test_a_busy_port_gives_one_clear_line(process: ShopProcess, variable: str) -
     assert process.printed == ""
 
 
+@pytest.mark.parametrize("twice", ["SIMULATOR_PORT", "MANAGEMENT_PORT"])
+def test_a_port_that_is_named_twice_gives_one_clear_line(tmp_path: Path, twice: str) -> None:
+    process = ShopProcess(tmp_path)
+    assert process.launch(**{"PORT": str(process.port), twice: str(process.port)}).wait(timeout=20) == 1
+    (line,) = process.complaints.splitlines()
+    assert str(process.port) in line
+    assert twice in line
+
+
+def test_a_folder_that_cannot_be_one_gives_one_clear_line(tmp_path: Path) -> None:
+    process = ShopProcess(tmp_path)
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert process.launch(HAAT_DATA=str(place)).wait(timeout=20) == 1
+        (line,) = process.complaints.splitlines()
+        assert str(place) in line
+        assert "HAAT_DATA" in line
+
+
 def test_two_shops_do_not_share_a_folder(process: ShopProcess) -> None:
     if not process.is_open:
         process.open()

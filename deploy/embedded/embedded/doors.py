@@ -28,12 +28,17 @@ class Doors:
         ports = ports_from_environment()
         has_management = bool(os.environ.get("MANAGEMENT_PORT"))
         management_port = _port("MANAGEMENT_PORT", 8100, "make run") if has_management else None
+        if management_port in ports.values():
+            raise PortRefused(f"MANAGEMENT_PORT is {management_port}, where something else opens; choose another.")
         return cls(ports["PORT"], ports["SIMULATOR_PORT"], management_port)
 
 
 def ports_from_environment(*, command: str = "make run") -> dict[str, int]:
-    """PORT and SIMULATOR_PORT. Raises PortRefused for what is no port, or is taken."""
-    return {name: _port(name, default, command) for name, default in DEFAULTS.items()}
+    """PORT and SIMULATOR_PORT. Raises PortRefused for what is no port, is taken, or is named twice."""
+    ports = {name: _port(name, default, command) for name, default in DEFAULTS.items()}
+    if len(set(ports.values())) < len(ports):
+        raise PortRefused(f"{' and '.join(ports)} are both {ports['PORT']}; choose two.")
+    return ports
 
 
 def _port(name: str, default: int, command: str) -> int:

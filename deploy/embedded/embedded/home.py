@@ -24,7 +24,7 @@ MARKER = "this-folder-belongs-to-haat"
 
 
 class NotOurFolder(Exception):
-    """The folder holds something that `make run` did not put there."""
+    """The folder holds something that `make run` did not put there, or can hold nothing of it."""
 
 
 class ShopIsOpen(Exception):
@@ -58,7 +58,15 @@ class Home:
         return self.path / "logs" / "haat.log"
 
     def prepare(self) -> None:
-        """Make the folders. Raises NotOurFolder for one that holds other things."""
+        """Make the folders. Raises NotOurFolder for one that holds other things, or cannot be made."""
+        try:
+            self._prepare()
+        except OSError as error:
+            raise NotOurFolder(
+                f"{self.path} cannot hold the shop's data ({error.strerror}). Choose another folder with HAAT_DATA."
+            ) from error
+
+    def _prepare(self) -> None:
         if self.path.exists() and any(self.path.iterdir()) and not (self.path / MARKER).exists():
             raise NotOurFolder(f"{self.path} holds something else. Choose an empty folder with HAAT_DATA.")
         for folder in (self.path, self.simulator, self.log.parent):

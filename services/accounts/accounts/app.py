@@ -14,11 +14,12 @@ from chassis.clients import Upstreams
 from chassis.events import Bus
 from chassis.operations import operations_router
 from chassis.service import Service
+from chassis.settings import SettingsRefused
 
 SHORTEST_REFRESH_KEY = 32
 
 
-class RefreshKeyTooShort(ValueError):
+class RefreshKeyTooShort(SettingsRefused):
     """ACCOUNTS_REFRESH_KEY could be guessed."""
 
 

@@ -13,9 +13,10 @@ from jwt.algorithms import ECAlgorithm
 from jwt.exceptions import InvalidKeyError
 
 from chassis.auth import TokenSigner, generate_key, jwks, public_part
+from chassis.settings import SettingsRefused
 
 
-class SigningKeysInvalid(ValueError):
+class SigningKeysInvalid(SettingsRefused):
     """ACCOUNTS_SIGNING_KEYS does not hold what tokens can be signed with."""
 
 

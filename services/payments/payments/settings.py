@@ -60,8 +60,9 @@ class PaymentsSettings(ServiceSettings):
         if self.env == "production":
             if not is_razorpay or self.simulator_page_url:
                 raise ValueError("in production payments go to Razorpay itself")
-            if not (self.razorpay_key_secret.get_secret_value() and self.razorpay_webhook_secret.get_secret_value()):
-                raise ValueError("PAYMENTS_RAZORPAY_KEY_SECRET and PAYMENTS_RAZORPAY_WEBHOOK_SECRET must be set")
+            secrets = (self.razorpay_key_secret, self.razorpay_webhook_secret)
+            if not (self.razorpay_key_id and all(secret.get_secret_value() for secret in secrets)):
+                raise ValueError("PAYMENTS_RAZORPAY_KEY_ID, …_KEY_SECRET and …_WEBHOOK_SECRET must all be set")
         return self
 
     @model_validator(mode="after")
