@@ -17,7 +17,7 @@ FIRED = ".fired"
 
 
 def _pass_by(_name: str) -> None:
-    """Nothing, and as little of it as possible."""
+    """Do nothing, as cheaply as possible."""
 
 
 def _deadly(folder: Path) -> Callable[[str], None]:

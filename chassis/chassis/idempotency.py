@@ -115,6 +115,6 @@ UPDATE idempotency_keys SET status = $4, headers = $5, body = $6 WHERE caller = 
 
 
 async def forget_old(session: AsyncSession) -> int:
-    """Delete keys older than 48 hours; how many."""
+    """Delete keys older than 48 hours. Returns how many."""
     result = await session.execute(delete(KEYS).where(KEYS.c.created_at < func.clock_timestamp() - KEPT))
     return int(result.rowcount)  # type: ignore[attr-defined]  # a DELETE's result is a CursorResult

@@ -85,7 +85,7 @@ class InProcessBus:
         try:
             if under_way:
                 await asyncio.wait(under_way, timeout=HANDLED_WITHIN)
-            late = [handover for handover in handovers if handover.must_be_stored()]
+            late = [handover for handover in handovers if handover.stop_waiting()]
             if late:
                 positions = await self.store.publish(message, [handover.name for handover in late])
                 for position, handover in zip(positions, late, strict=True):
@@ -183,7 +183,7 @@ class _Queue:
         return delivery
 
     def hold(self, position: int) -> None:
-        """What was handed over has a row now, which no look needs to find."""
+        """A message that was handed over has a row now; `look` need not find it."""
         self._held.add(position)
 
     def offer(self, delivery: Delivery, position: int) -> None:
@@ -277,9 +277,9 @@ class _Handover:
         self.queue = queue
         self.delivery = queue.hand(body) if queue is not None else None
 
-    def must_be_stored(self) -> bool:
-        """Nobody waits for the handler any longer; whether a row is to be written."""
-        return self.delivery is None or self.delivery.must_be_stored()
+    def stop_waiting(self) -> bool:
+        """Wait for the handler no longer. Returns whether a row must be written."""
+        return self.delivery is None or self.delivery.stop_waiting()
 
     def stored(self, position: int, *, consumer: _Queue | None) -> None:
         """There is a row now; `consumer` is who consumes the queue by now."""
@@ -294,7 +294,7 @@ class _Handover:
         self.delivery.row.set_result(position)
 
     def give_up(self) -> None:
-        """There will be no row, as far as the handler is concerned."""
+        """No row was written: the handler must not wait for one."""
         if self.delivery is not None and not self.delivery.row.done():
             self.delivery.row.set_result(None)
 

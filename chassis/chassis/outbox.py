@@ -157,7 +157,7 @@ async def write_recorded(session: AsyncSession) -> None:
 
 
 async def republish(session: AsyncSession, *, since: datetime, types: Iterable[str] = ()) -> int:
-    """Publish everything again that was published since, for a broker that lost its data; how many events."""
+    """Publish everything again that was published since, for a broker that lost its data. Returns how many."""
     again = OUTBOX.update().where(OUTBOX.c.published_at >= since)
     if types := list(types):
         again = again.where(OUTBOX.c.type.in_(types))
@@ -243,7 +243,7 @@ class Relay:
         self._oldest = metrics.gauge("haat_outbox_oldest_age_seconds", "Age of the oldest unpublished event.")
 
     def wake(self, fresh: Sequence[Recorded] = ()) -> None:
-        """Carry these, which were committed just now; without any, look for what was."""
+        """Carry these events, which were just committed; when none are handed over, look for them in the table."""
         if self._task is not None:
             self._fresh += fresh
         self._must_look = self._must_look or not fresh
@@ -263,7 +263,7 @@ class Relay:
             self._task = None
 
     async def publish_batch(self) -> int:
-        """Publish what is due, once; how many events that were. Raises PublishFailed if any outcome is unknown."""
+        """Publish what is due, once. Returns how many events. Raises PublishFailed if any outcome is unknown."""
         await self._mark()
         # What was handed over is committed, so the look finds it.
         self._fresh.clear()
@@ -280,7 +280,7 @@ class Relay:
         await self._publish([event for event in fresh if event.id not in self._seen])
 
     async def _publish(self, events: Sequence[Recorded]) -> None:
-        """In their order for each aggregate, and all aggregates at the same time."""
+        """Publish each aggregate's events in their order, different aggregates at the same time."""
         groups: dict[str, list[Recorded]] = {}
         for event in events:
             groups.setdefault(event.subject, []).append(event)
@@ -363,7 +363,7 @@ class Relay:
             self._awake.clear()
 
     async def _look_behind(self, *, is_mine: bool) -> None:
-        """Tell how much waits; a process whose relay rests says nothing, also when it once did."""
+        """Show how many events wait, and how long. While another process has the relay's lock, this one shows none."""
         waiting, oldest = (await self._locks.fetch(_BEHIND))[0] if is_mine else (0, 0.0)
         self._waiting.set(waiting)
         self._oldest.set(oldest)

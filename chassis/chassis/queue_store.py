@@ -80,13 +80,13 @@ class Delivery:
         if position is not None:
             self.row.set_result(position)
 
-    def must_be_stored(self) -> bool:
-        """The publisher waits no longer; whether it has to write a row."""
+    def stop_waiting(self) -> bool:
+        """The publisher waits for the handler no longer. Returns whether it must write a row."""
         self.needs_row = not (self.decided.done() and self.decided.result())
         return self.needs_row
 
     async def end(self, *, is_handled: bool) -> int | None:
-        """The handler returned; the position of the row that is to be settled, if there is one."""
+        """The handler has returned. The answer is the position of the row to settle, if there is one."""
         if not self.decided.done():
             self.decided.set_result(is_handled)
         return await self.row if self.needs_row or not is_handled else None

@@ -79,7 +79,7 @@ class Listener:
 
 
 class Server(uvicorn.Server):
-    """uvicorn without hands on signals, which says when it listens."""
+    """uvicorn that leaves signals to the runner, and says when it listens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -202,7 +202,7 @@ async def _say_farewell(servers: Sequence[Server], grace: float, hurried: asynci
 
 
 async def _drain(rows: Sequence[tuple[Listener, Server, asyncio.Task[None]]]) -> None:
-    """All of them, also when one has failed."""
+    """Drain every server, even when one of them has failed."""
     for _, server, _ in rows:
         server.should_exit = True
     if rows:

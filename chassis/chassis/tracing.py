@@ -29,7 +29,7 @@ FAREWELL = 2.0
 
 
 class Span:
-    """What a block of code sees of its span. This one is nobody's: tracing is off."""
+    """A span as a block of code sees it. This one records nothing: it stands in while tracing is off."""
 
     traceparent = ""
     """For whoever is to continue the trace; empty when tracing is off."""
@@ -44,10 +44,10 @@ class Span:
         """End; an error that leaves the block is noted by its kind."""
 
     def note(self, **attributes: Value) -> None:
-        """What is known by now; in names `__` stands for a dot."""
+        """Add attributes; in their names `__` stands for a dot."""
 
     def tell(self, method: str, route: str, status: int) -> None:
-        """How a request ended: the span is named after its route, never its path."""
+        """Say how a request ended. The span is named after its route, never after its path."""
 
 
 OFF = Span()

@@ -72,7 +72,7 @@ class AsgiShell:
             await self._forward(step.plan, head, receive, send, started=started)
             return
         self.refresh(step)
-        await _answer(step.head, step.body, send, keep=await _is_read(head, receive))
+        await _answer(step.head, step.body, send, keep=await _discard_rest(head, receive))
         self.on_answered(step, head, started=started)
 
     def decide(self, head: Head) -> Step:
@@ -125,14 +125,14 @@ class AsgiShell:
             )
 
     def refresh(self, step: Serve | Refuse) -> None:
-        """Ask the service anew, when the answer was on its last legs."""
+        """Ask the service again, behind the client's back, when the answer that was given is past its lifetime."""
         if isinstance(step, Serve) and step.refresh is not None:
             task = asyncio.create_task(self._refreshed(step.refresh))
             self._refreshing.add(task)
             task.add_done_callback(self._refreshing.discard)
 
     async def _refreshed(self, plan: Plan) -> None:
-        """Ask on nobody's behalf; the answer goes into the cache, or nowhere."""
+        """Ask for no client: the answer goes into the cache, or is dropped."""
         try:
             upstream = self._upstreams[plan.route.service]
             exchange = Exchange(
@@ -196,8 +196,8 @@ async def _answer(head: AnswerHead, body: bytes, send: Send, *, keep: bool) -> N
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def _is_read(request: Head, receive: Receive) -> bool:
-    """Read away what remains of a body that is not wanted; whether that reached its end."""
+async def _discard_rest(request: Head, receive: Receive) -> bool:
+    """Discard what remains of an unwanted body. Returns whether its end was reached."""
     names = {name for name, value in request.headers if value != b"0"}
     if not names & {b"content-length", b"transfer-encoding"}:
         return True

@@ -88,7 +88,7 @@ class Cache:
         return stored
 
     def is_passed(self, key: bytes, now: float) -> bool:
-        """Whether its answer could not be kept a moment ago."""
+        """Whether an answer under this key could lately not be kept, so that nobody should wait for the next."""
         return self._passed.get(hash(key), now) > now
 
     def under_way(self, key: bytes) -> Fill | None:
@@ -111,7 +111,7 @@ class Cache:
         return fill.key in self._kept
 
     def pass_by(self, fill: Fill, now: float) -> None:
-        """An answer came that is not to be kept, nor is the one before it; for a moment nobody waits for the next."""
+        """An answer came that must not be kept: drop the older one, and for a moment let requests go side by side."""
         self._drop(fill.key)
         passed = hash(fill.key)
         self._passed[passed] = now + PASSED
@@ -121,7 +121,7 @@ class Cache:
         self.end(fill)
 
     def end(self, fill: Fill) -> None:
-        """It is over, with or without an answer; those who waited ask again."""
+        """The question is over, with or without an answer; those who waited for it ask again."""
         if fill.is_over:
             return
         fill.is_over = True

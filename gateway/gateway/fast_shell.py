@@ -51,7 +51,7 @@ class FastShell(GatewayProtocol):
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
-        """The request is whole. To uvicorn, one that is answered already never was."""
+        """The request is whole. Of one that is answered already uvicorn hears nothing."""
         if not self._has_answered:
             super().on_message_complete()
 

@@ -67,8 +67,8 @@ class Limits:
         """Count one token that was no good: checking a forged one costs more than sending it."""
         return self._take(("bad token", household), self._bad_tokens, now)
 
-    def has_spent_bad_tokens(self, household: str, now: float) -> Standing | None:
-        """The refusal due to an address that sent too many bad tokens."""
+    def refusal_for_bad_tokens(self, household: str, now: float) -> Standing | None:
+        """Where an address stands that has sent too many bad tokens; None for any other."""
         full_at = self._full_at.get(("bad token", household))
         if full_at is None:
             return None

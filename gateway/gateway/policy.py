@@ -160,7 +160,7 @@ class Policy:
                 raise TokenMissing("Sign in and send the access token as a Bearer token.")
             return None
         scheme, _, token = credentials.decode("latin-1").partition(" ")
-        spent = self._limits.has_spent_bad_tokens(household, now)
+        spent = self._limits.refusal_for_bad_tokens(household, now)
         if spent is not None and self.tokens.recall(token) is None:
             raise TooManyRequests("Too many bad access tokens; sign in again.", retry_after=spent.retry_after)
         try:

@@ -208,7 +208,7 @@ async def revoked_sessions(session: AsyncSession, *, issuer: TokenIssuer) -> lis
 
 
 async def forget_over(session: AsyncSession, *, issuer: TokenIssuer) -> int:
-    """Delete sessions, with their tokens, that have been over for a day; how many there were."""
+    """Delete sessions, with their tokens, that have been over for a day. Returns how many."""
     yesterday = db_now() - timedelta(days=1)
     idle = timedelta(seconds=issuer.session_idle)
     over = or_(

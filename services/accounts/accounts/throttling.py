@@ -115,6 +115,6 @@ def _key(kind: str, value: str) -> bytes:
 
 
 async def forget_old_attempts(session: AsyncSession) -> int:
-    """Drop counters that have long halved to nothing; how many there were."""
+    """Drop counters that have long halved to nothing. Returns how many."""
     result = await session.execute(delete(AttemptCounter).where(AttemptCounter.counted_at < db_now() - FORGOTTEN_AFTER))
     return int(result.rowcount)  # type: ignore[attr-defined]  # a DELETE answers with a CursorResult

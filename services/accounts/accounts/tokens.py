@@ -98,7 +98,7 @@ async def open_session(
 
 
 async def end_sessions(session: AsyncSession, *which: ColumnElement[bool], reason: str, issuer: TokenIssuer) -> int:
-    """End the sessions that match and are alive, and tell those who verify tokens; how many there were."""
+    """End the sessions that match and are alive, and tell those who verify tokens. Returns how many."""
     ended = await session.execute(
         update(UserSession)
         .where(*which, UserSession.ended_at.is_(None))

@@ -11,7 +11,7 @@ BATCH = 1000
 
 
 async def delete_abandoned(database: Database, *, older_than: timedelta) -> int:
-    """Delete them in short transactions, past carts that somebody is changing right now; how many."""
+    """Delete them in short transactions, skipping carts that somebody is changing right now. Returns how many."""
     deleted = 0
     while True:
         async with database.transaction() as session:

@@ -11,7 +11,7 @@ _ORDER = "SELECT state, items::text AS items, updated_at FROM cart_orders WHERE 
 
 
 async def trace_of(reads: asyncpg.Pool, order_id: UUID) -> list[TraceEntry]:
-    """Cart keeps where it stands and not the way there, so it is one entry at most."""
+    """One entry at most: cart keeps what became of an order, not the way there."""
     entries = await published(reads, order_id)
     row = await reads.fetchrow(_ORDER, order_id)
     if row is not None:

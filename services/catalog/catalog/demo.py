@@ -78,7 +78,7 @@ async def seed_demo(database: Database) -> bool:
 
 
 async def fill_large(database: Database, size: int) -> int:
-    """Bring the catalogue to `size` products, demo shop included, by COPY; how many were added."""
+    """Bring the catalogue to `size` products, demo shop included, by COPY. Returns how many were added."""
     await seed_demo(database)
     connection = await asyncpg.connect(database.url)
     try:

@@ -101,6 +101,9 @@ class InsufficientStock(Conflict):
 
     code = "insufficient_stock"
     title = "Insufficient stock"
+    members: ClassVar = {
+        "shortages": {"type": "array", "items": {"type": "object"}, "description": "What there is too little of."}
+    }
 
 
 class ReservationDecided(Conflict):

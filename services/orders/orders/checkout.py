@@ -82,11 +82,11 @@ class Attempt:
     known: KnownOrders = field(init=False)
     """The caller's orders at the last look."""
     started_at: datetime | None = None
-    """The database's clock at the first."""
+    """The database's clock at the first look."""
     acknowledged: list[UUID] = field(default_factory=list)
-    """Those of them that cart need not be told of again."""
+    """Orders of the caller that cart has settled: it need not be told of them again."""
     hold: int | None = None
-    """What step 3 holds for us, as long as nobody else holds it anew."""
+    """The number of the hold that step 3 got; it is void once another request of the same key gets the next one."""
 
     @property
     def fingerprint(self) -> bytes:

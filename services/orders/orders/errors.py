@@ -156,6 +156,7 @@ class TotalTooSmall(Unprocessable):
 
     code = "total_too_small"
     title = "The total is too small to be paid"
+    members: ClassVar = {"total": {**_MONEY, "description": "What the cart adds up to."}}
 
 
 class CheckoutTookTooLong(Unavailable):

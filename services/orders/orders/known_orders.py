@@ -26,7 +26,7 @@ class UntoldOrder(msgspec.Struct, frozen=True):
 
 
 class NewestOrder(msgspec.Struct, frozen=True):
-    """The order that the caller made last: as cart versions only rise, no other can be of a cart's present one."""
+    """The order that the caller made last. Versions of a cart only rise, so no older order is of its present one."""
 
     order_id: UUID
     placement: int

@@ -48,7 +48,7 @@ class OfferedItem(CartItem):
 
 
 class Offer(BaseModel):
-    """What catalog holds and for how much; `hold` counts the holders of this order id."""
+    """What catalog holds and for how much; `hold` numbers the holds of this order id: only the newest is released."""
 
     hold: int
     currency: str
@@ -118,6 +118,6 @@ def _unexpected(service: str, reply: Reply) -> UpstreamUnavailable:
 
 
 def _batches(orders: Sequence[UntoldOrder]) -> Iterator[Sequence[UntoldOrder]]:
-    """At least one, for the call is also how the cart is read."""
+    """The orders in batches, one empty batch if there are none: each is a call, and the call also reads the cart."""
     for start in range(0, max(1, len(orders)), ORDERS_PER_CALL):
         yield orders[start : start + ORDERS_PER_CALL]

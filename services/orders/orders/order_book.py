@@ -37,10 +37,10 @@ Line = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """From now to the end of the transaction nobody else can order this cart."""
+    """What `take_turn` answers: until the transaction ends, nobody else can order this cart."""
 
     now: datetime
-    """The clock since."""
+    """The database's clock, read after the wait."""
     number: str
     """A number that no order has."""
 
@@ -85,7 +85,7 @@ class OrderBook(Protocol):
         ...
 
     async def remember(self, order_id: UUID, news: StockNews) -> bool:
-        """Keep when it was first heard; whether this is the first time."""
+        """Note when catalog first said this. True the first time only."""
         ...
 
     async def past_deadline(self, *, limit: int, skip: int = 0) -> Sequence[UUID]:
@@ -193,7 +193,7 @@ def history_line(order_id: UUID, step: Step, *, version: int, before: Status | N
 
 
 async def announce(book: OrderBook, order: Order, step: Step) -> None:
-    """The events of a move, for the order as it is after it."""
+    """Publish the events of a move; `order` is as the move has left it."""
     first = order.version - len(step.emits) + 1
     # Whoever moves it, by a request of their own or by the clock: the order's trace goes on.
     with tracing.resumed(f"order {step.move.trigger}", order.traceparent) as span:

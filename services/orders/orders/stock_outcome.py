@@ -35,7 +35,7 @@ class CommitFailed(StockAnswer):
 
 
 async def on_stock_committed(book: OrderBook, answer: StockAnswer) -> bool:
-    """One of the two conditions of sending an order."""
+    """The stock has left the shelf: besides money that was kept, this is what sending an order needs."""
     return await book.remember(answer.order_id, "stock_committed_at")
 
 

@@ -175,7 +175,10 @@ class Collection:
         return JustOpened(lease, provider_order_id) if is_open else None
 
     async def _give_back(self, lease: Lease, *, is_in_doubt: bool = False) -> None:
-        """The next request need not wait. In doubt it looks first: a refusal may mean that our receipt is there."""
+        """Give the lease back, so that the next request need not wait for its end.
+
+        In doubt that one looks first: a refusal may mean that an order with our receipt is there.
+        """
         async with self._ledger() as ledger:
             payment = await ledger.lock_payment(lease.payment_id)
             if payment.status is not PaymentStatus.CREATING or payment.lease != lease.id:
@@ -199,7 +202,7 @@ class Collection:
         return bool(found)
 
     def _forget(self, creation: asyncio.Task[JustOpened | None]) -> None:
-        """Nobody may be left who waits for it, so what went wrong is noted here."""
+        """A creation has ended. Its caller may have stopped waiting, so a failure is logged here."""
         self._creations.discard(creation)
         if creation.cancelled():
             return

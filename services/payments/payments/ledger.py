@@ -39,7 +39,7 @@ class PaymentBook(Protocol):
     """Payments and their orders at the provider."""
 
     async def note_placed(self, order_id: UUID, order: OrderToPay) -> None:
-        """There is something to pay, unless that is known: also a tombstone stays."""
+        """There is something to pay. Changes nothing where the payment is known, or is a tombstone."""
         ...
 
     async def note_ownerless(self, order_id: UUID, *, amount: int, currency: str) -> None:
@@ -78,7 +78,10 @@ class PaymentBook(Protocol):
         ...
 
     async def lock_payment_or_tombstone(self, order_id: UUID) -> Payment:
-        """The order's payment, locked; made now when the order closes before payments heard that it was placed."""
+        """The order's payment, locked. Where there is none, a tombstone is made: closed, without owner and amount.
+
+        An order may close before payments hears that it was placed; the tombstone keeps it from being opened then.
+        """
         ...
 
     async def move(self, payment: Payment, status: PaymentStatus, *, cause: str) -> None:

@@ -120,7 +120,7 @@ SELECT is_wanted AND has_time FROM moved"""
 
 
 async def note_placed(session: AsyncSession, order_id: UUID, order: OrderToPay) -> None:
-    """There is something to pay, unless that is known: also a tombstone stays."""
+    """There is something to pay. Changes nothing where the payment is known, or is a tombstone."""
     payment_id = new_id()
     receipt = Payment.receipt_for(payment_id)
     connection = await driver_connection(session)

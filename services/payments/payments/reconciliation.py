@@ -104,7 +104,10 @@ async def capture_authorised(open_ledger: OpenLedger, provider: Provider) -> Job
 
 
 async def _capture(open_ledger: OpenLedger, provider: Provider, provider_payment_id: str) -> bool:
-    """Asked first, so that an answer lost the last time is not taken for a refusal now. Whether it has an end."""
+    """Capture one attempt. Returns whether its case is closed.
+
+    The provider is asked how it stands first: of a capture whose answer was lost, a second one would be refused.
+    """
     seen = await provider.payment(provider_payment_id)
     if seen.status == "authorized":
         async with open_ledger() as ledger:
