@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.events import Event
 from chassis.problems import (
+    MAX_ERRORS,
     BadRequest,
     FieldError,
     InputInvalid,
@@ -95,7 +96,7 @@ def _problem_for(request: Request, error: Exception) -> Problem:
         case Problem():
             return error
         case RequestValidationError():
-            return InputInvalid([_field_error(item) for item in error.errors()])
+            return InputInvalid([_field_error(item) for item in error.errors()[:MAX_ERRORS]])
         case HTTPException(status_code=404):
             return RouteNotFound("See /docs for the routes that exist; none ends with a slash.")
         case HTTPException(status_code=405):

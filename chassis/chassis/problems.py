@@ -25,6 +25,8 @@ import msgspec
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
+MAX_ERRORS = 50
+"""Wrong values told at once: a small request may hold thousands, and each costs more here than it did there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,14 +227,16 @@ class Unprocessable(Problem):
 
 
 class InputInvalid(Unprocessable):
-    """Some values are missing, unknown, of the wrong type or out of range; `errors` lists each with its place."""
+    """Some values are missing, unknown, of the wrong type or out of range; `errors` lists them with their places, the
+    first fifty where there are more.
+    """
 
     code = "input_invalid"
     title = "Input invalid"
 
     def __init__(self, errors: list[FieldError]) -> None:
         count = f"{len(errors)} values need" if len(errors) != 1 else "One value needs"
-        super().__init__(f"{count} correction; see `errors`.", errors=[error.document() for error in errors])
+        super().__init__(f"{count} correction; see `errors`.", errors=[item.document() for item in errors[:MAX_ERRORS]])
 
 
 class IdempotencyKeyReused(Unprocessable):

@@ -106,6 +106,15 @@ async def test_a_query_is_taken_literally(toy: Harness, query: str) -> None:
     assert [error["parameter"] for error in document["errors"]] == [query.partition("=")[0]]
 
 
+async def test_of_thousands_of_mistakes_the_first_are_told(toy: Harness) -> None:
+    members = b",".join(b'"%d":1' % number for number in range(6000))
+    by_body = await post(toy, b"{" + members + b"}")
+    assert len(refusal(by_body, 422)["errors"]) == 50
+    query = "&".join(f"{number}=" for number in range(800))
+    by_query = await toy.client.get(f"{THINGS}?{query}", headers=toy.as_user())
+    assert len(refusal(by_query, 422)["errors"]) == 50
+
+
 async def test_a_route_without_parameters_refuses_them_too(toy: Harness) -> None:
     document = refusal(await toy.client.get("/api/v1/whoami?debug=1&x", headers=toy.as_user()), 422)
     assert [error["parameter"] for error in document["errors"]] == ["debug", "x"]
