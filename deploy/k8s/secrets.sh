@@ -9,6 +9,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 export DEFINITIONS=deploy/rabbitmq/definitions.json PYTHONPATH=.
 
+[ -x .venv/bin/python ] || requirements/install.sh embedded >&2
 hand_out() { .venv/bin/python deploy/compose/hand_out.py "$@"; }
 secret() { kubectl create secret generic "$@" --namespace haat --dry-run=client --output yaml && echo ---; }
 

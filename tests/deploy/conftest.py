@@ -27,11 +27,17 @@ def local(workshop: Workshop) -> Rendered:
 
 
 @pytest.fixture(scope="session")
-def every_option(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Rendered:
-    """Production with every option that its files offer behind a "#"."""
+def full(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Where every option that the files of production offer behind a "#" is switched on."""
     full = Workshop.furnished(tmp_path_factory.mktemp("full"))
     switched_on = {option for folder in FOLDERS for option in full.switch_on(folder)}
     assert switched_on == {str(full.place / "k8s" / option) for option in components()}
+    return full
+
+
+@pytest.fixture(scope="session")
+def every_option(full: Workshop) -> Rendered:
+    """Production with every option."""
     return full.render("overlays/production")
 
 

@@ -162,6 +162,16 @@ def test_every_container_is_held_tight(compose: ComposeFile) -> None:
         assert set(each["deploy"]["resources"]["limits"]) == {"memory", "pids"}, name
 
 
+def test_what_operators_see_stays_within_its_memory_and_disk(compose: ComposeFile) -> None:
+    """Prometheus and the trace store keep what fits, not what comes in."""
+    assert any("--storage.tsdb.retention.size=" in each for each in compose.containers["prometheus"]["command"])
+    (bound,) = compose.containers["traces"]["command"]
+    setting, _, most = bound.partition("=")[2].rpartition("=")
+    assert setting == "extensions.jaeger_storage.backends.some_storage.memory.max_traces"
+    # A purchase of all its requests is some 60 spans of about half a KiB; most traces are a read of two.
+    assert int(most) * 20 * 1024 < 300 * 1024 * 1024
+
+
 def test_a_part_starts_after_its_own_migrations_and_what_ends_is_waited_for(compose: ComposeFile) -> None:
     for part in SERVICES:
         needs = compose.containers[part.name]["depends_on"]

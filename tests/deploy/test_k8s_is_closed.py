@@ -104,6 +104,11 @@ def test_options_open_no_more_than_they_need(every_option: Rendered) -> None:
     assert {peer for peer, port in admitted(every_option, broker) if port == 5672} == {*NAMES, "namespace keda"}
 
 
+def test_whoever_proves_for_the_certificate_that_the_name_is_ours_is_reached(every_option: Rendered) -> None:
+    solver = {"acme.cert-manager.io/http01-solver": "true"}
+    assert admitted(every_option, solver) == {("namespace haat", 8089)}
+
+
 def test_every_pod_of_the_demo_has_a_policy_of_its_own(local: Rendered) -> None:
     for workload in local.workloads():
         own = [each for each in policies_for(local, workload.labels) if each["spec"]["podSelector"]]

@@ -9,7 +9,7 @@ from functools import cache
 import kubernetes_validate
 import pytest
 
-from stack.topology import GATEWAY, PARTS
+from stack.topology import GATEWAY, PARTS, Part
 from tests.deploy.rendered import K8S, Rendered, Workshop, components, folders
 
 OLDEST = "1.27"
@@ -38,6 +38,15 @@ def test_every_option_is_offered_in_production_and_all_go_together(every_option:
     _check(every_option)
     kinds = {each["kind"] for each in every_option.objects}
     assert {"Cluster", "RabbitmqCluster", "ScaledObject", "ExternalSecret", "PodMonitor", "HTTPRoute"} <= kinds
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+def test_a_part_that_is_rolled_out_alone_is_what_it_is_among_all(
+    full: Workshop, every_option: Rendered, part: Part
+) -> None:
+    """Or each upgrade of one service would take an option away that the whole shop was given."""
+    for each in full.render(f"overlays/production/{part.name}").objects:
+        assert each in every_option.objects, f"{each['kind']} {each['metadata']['name']}"
 
 
 def test_everything_lies_in_a_folder_that_is_applied_or_an_option() -> None:

@@ -13,6 +13,7 @@ from stack.topology import CONNECTIONS, PARTS, SERVICES, Part
 from tests.deploy import prometheus_rule
 from tests.deploy.rendered import DEPLOYMENTS, K8S, Rendered, Workload, selects
 
+README = K8S.parent / "README.md"
 CLOSING = 10
 """Seconds for the consumer's farewell, the batch under way in the relay and the pools, each of which is bounded."""
 FOR_PEOPLE = 10
@@ -77,6 +78,30 @@ def test_custom_metrics_are_made_of_metrics_that_there_are(every_option: Rendere
     both = ["haat_http_requests_per_second", "haat_http_request_p95_seconds"]
     assert asked == {name: both if name in ("cart-web", "catalog-web", "gateway") else [] for name in scaled}
     assert all(f"as: {name}" in rules for name in both)
+
+
+def test_what_rested_for_a_restore_is_woken(production: Rendered, every_option: Rendered) -> None:
+    """An apply gives no replicas to whom an autoscaler scales, and an autoscaler leaves at 0 what rests at 0."""
+    told = README.read_text()
+    least = {each["spec"]["minReplicas"] for each in production.of_kind("HorizontalPodAutoscaler").values()}
+    least |= {each["spec"]["minReplicaCount"] for each in every_option.of_kind("ScaledObject").values()}
+    assert any("replicas" not in each["spec"] for each in production.of_kind("Deployment").values())
+    (begin,) = least
+    restore = told.partition("## Back up and restore")[2].partition("\n## ")[0]
+    assert "scale deployment --all --replicas=0" in restore
+    assert f"scale deployment --all --replicas={begin}\n" in restore.partition("--replicas=0")[2]
+    assert "paused-replicas=0" in restore
+    assert "paused-replicas- " in restore
+
+
+def test_who_is_woken_reads_the_logs_of_every_process_of_ours_and_of_no_other(every_option: Rendered) -> None:
+    """`kubectl logs` shows nothing at all when one of the pods that it finds has no container of that name."""
+    assert "-l 'app.kubernetes.io/component in (web, worker)' -c app " in README.read_text()
+    components = {"web", "worker"}
+    found = {each.name for each in every_option.workloads() if each.labels["app.kubernetes.io/component"] in components}
+    assert found == set(DEPLOYMENTS)
+    for each in every_option.workloads():
+        assert [container["name"] for container in each.pod["containers"]] == ["app"]
 
 
 def test_every_pod_may_be_moved_but_never_two_of_a_kind_at_once(every_option: Rendered) -> None:
