@@ -48,7 +48,7 @@ async def work_through(
 ) -> JobOutcome:
     """Take one case after the other, and go on past those that cannot be solved: none keeps another from its turn.
 
-    `find` gives the next `batch` of them behind so many; `solve` tells whether it will not find the case again.
+    `find` gives the next `batch` of them after so many that were left; `solve` tells whether a case is done with.
     """
     solved = left = 0
     for _ in range(MOST_BATCHES):

@@ -44,46 +44,57 @@ ApplyRefund = Callable[[Ledger, ProviderRefund], Awaitable[None]]
 T = TypeVar("T")
 
 
-async def _take(open_ledger: OpenLedger, status: PaymentStatus, *, again_in: timedelta) -> Sequence[Due]:
-    """Payments whose look is due; their next one is set first."""
+async def _take(
+    open_ledger: OpenLedger, status: PaymentStatus, again_in: timedelta, _left_before: int
+) -> Sequence[Due]:
+    """Payments whose look is due; their next one is set first, so none is found twice."""
     async with open_ledger() as ledger:
         return await ledger.take_due(status, again_in=again_in, limit=BATCH)
 
 
 async def resolve_creations(open_ledger: OpenLedger, *, look_up: LookUp) -> JobOutcome:
     """CREATING whose lease is over: the answer was lost; our receipt tells whether the order was made."""
-    found = await _take(open_ledger, PaymentStatus.CREATING, again_in=CREATION_AGAIN_IN)
-    repaired = 0
-    for payment in found:
+
+    async def resolve(payment: Due) -> bool:
         try:
-            repaired += await look_up(payment.payment_id, payment.receipt)
+            return await look_up(payment.payment_id, payment.receipt)
         except ProviderError as error:
             _in_vain("creation", payment.payment_id, error)
-    return JobOutcome(found=len(found), repaired=repaired, unresolved=len(found) - repaired)
+            return False
+
+    take = partial(_take, open_ledger, PaymentStatus.CREATING, CREATION_AGAIN_IN)
+    return await work_through(take, resolve, batch=BATCH)
 
 
 async def ask_about_closing(open_ledger: OpenLedger, *, ask: Ask, close: Close) -> JobOutcome:
     """CLOSING: ask, then close if nothing came. Orders is waiting for this word."""
-    found = await _take(open_ledger, PaymentStatus.CLOSING, again_in=CLOSING_AGAIN_IN)
-    repaired = 0
-    for payment in found:
+
+    async def ask_and_close(payment: Due) -> bool:
         try:
             await ask(payment.payment_id)
-            repaired += await close(payment.payment_id)
+            return await close(payment.payment_id)
         except ProviderError as error:
             _in_vain("closing", payment.payment_id, error)
-    return JobOutcome(found=len(found), repaired=repaired, unresolved=len(found) - repaired)
+            return False
+
+    take = partial(_take, open_ledger, PaymentStatus.CLOSING, CLOSING_AGAIN_IN)
+    return await work_through(take, ask_and_close, batch=BATCH)
 
 
 async def ask_about_open(open_ledger: OpenLedger, *, ask: Ask) -> JobOutcome:
-    """OPEN without news for three minutes: a webhook may have been lost."""
-    found = await _take(open_ledger, PaymentStatus.OPEN, again_in=OPEN_AGAIN_IN)
-    for payment in found:
+    """OPEN without news for three minutes: a webhook may have been lost. Unresolved: those asked about in vain."""
+
+    async def is_answered(payment: Due) -> bool:
         try:
             await ask(payment.payment_id)
         except ProviderError as error:
             _in_vain("open", payment.payment_id, error)
-    return JobOutcome(found=len(found))
+            return False
+        return True
+
+    take = partial(_take, open_ledger, PaymentStatus.OPEN, OPEN_AGAIN_IN)
+    asked = await work_through(take, is_answered, batch=BATCH)
+    return JobOutcome(found=asked.found, unresolved=asked.unresolved)
 
 
 async def capture_authorised(open_ledger: OpenLedger, provider: Provider) -> JobOutcome:

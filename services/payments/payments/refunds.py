@@ -19,6 +19,7 @@ from chassis import tracing
 from chassis.events import NotYet, Reader
 from chassis.ids import derive_id
 from chassis.money import Money
+from chassis.problems import IdempotencyKeyReused
 from chassis.telemetry import about, get_logger
 from payments.attempts import UnknownProviderOrder
 from payments.balances import MINIMUM, left_of, new_refund, return_the_rest, settle_refund
@@ -68,8 +69,8 @@ async def ask_for_refund(
 ) -> Refund:
     """A refund by staff: everything that is left of an attempt, or a part of it.
 
-    The same key of the same person gives the same refund. Raises NothingToRefund, RefundTooLarge, RefundTooSmall,
-    CurrencyUnsupported.
+    The same key of the same person gives the same refund, also when its answer is not kept any more. Raises
+    NothingToRefund, RefundTooLarge, RefundTooSmall, CurrencyUnsupported, IdempotencyKeyReused.
     """
     payment = await ledger.lock_payment(payment.id)
     if amount is not None and amount.currency != payment.currency:
@@ -78,6 +79,8 @@ async def ask_for_refund(
     ids = {attempt.id: derive_id(attempt.id, "staff", str(staff_id), key) for attempt in attempts}
     repeated = await ledger.refund_among(ids.values())
     if repeated is not None:
+        if repeated.reason != reason or (amount is not None and repeated.amount != amount.amount):
+            raise IdempotencyKeyReused("This key has made another refund; choose a new key for a new one.")
         return repeated
     left, attempt = await _with_most_left(ledger, attempts)
     wanted = left if amount is None else amount.amount

@@ -208,6 +208,29 @@ async def test_a_sweep_finds_what_webhooks_and_polls_left_out(till: "Till") -> N
     assert (await till.harness.run_job("sweep")).repaired == 0
 
 
+@pytest.mark.parametrize("job", ["open", "closing", "creations"])
+async def test_one_run_asks_about_all_that_are_due_and_about_each_once(till: "Till", job: str) -> None:
+    """However many shoppers went away from their checkouts: who has paid waits for none of them."""
+    order = await till.placed()
+    await till.open(order)
+    status = {"open": "open", "closing": "closing", "creations": "creating"}[job]
+    await till.harness.execute(f"""
+        UPDATE payments SET status = '{status}', next_ask_at = clock_timestamp() - interval '1 minute',
+            lease_until = clock_timestamp() - interval '1 minute'
+    """)
+    await till.harness.execute("""
+        INSERT INTO payments
+            (id, order_id, user_id, status, amount, currency, receipt, version, pay_by, lease_until, next_ask_at)
+        SELECT gen_random_uuid(), gen_random_uuid(), user_id, status, amount, currency, n::text, version, pay_by,
+            lease_until, next_ask_at
+        FROM payments, generate_series(1, 50) AS n
+    """)
+    outcome = await till.harness.run_job(job)
+    assert outcome.found == 51
+    assert (await till.harness.run_job(job)).found == 0
+    await till.harness.execute("TRUNCATE payments CASCADE")
+
+
 async def test_money_that_only_we_found_raises_an_alarm_about_the_webhook(till: "Till") -> None:
     order = await till.placed()
     proof = await till.pay(order)

@@ -88,4 +88,7 @@ async def test_a_staff_refund_needs_a_key_and_is_made_once_for_it(till: "Till") 
     assert (await send(reason="y")).json()["code"] == "idempotency_key_reused"
     await till.harness.execute("DELETE FROM idempotency_keys")
     assert (await send()).json()["id"] == answers[0].json()["id"], "also when the kept answer is long gone"
+    for other in ({"reason": "y"}, {"amount": {"amount": 700, "currency": "INR"}}):
+        await till.harness.execute("DELETE FROM idempotency_keys")
+        assert (await send(**other)).json()["code"] == "idempotency_key_reused", "or staff believe that it was made"
     assert len(await till.refunds()) == 1
