@@ -45,7 +45,7 @@ def test_it_dies_at_the_passing_it_was_told(tmp_path: Path, order: str, passings
 @pytest.mark.parametrize(
     "environment", [{}, {"HAAT_CRASH_POINTS": ""}, {"HAAT_CRASH_POINTS": ".", "HAAT_ENV": "production"}]
 )
-def test_a_real_shop_has_none(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_real_shop_passes_by_its_crash_points(tmp_path: Path, environment: dict[str, str]) -> None:
     if environment.get("HAAT_CRASH_POINTS"):
         environment = {**environment, "HAAT_CRASH_POINTS": str(tmp_path)}
     assert passes(tmp_path, "commit.before 1", **environment) == (0, 6)

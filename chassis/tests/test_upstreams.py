@@ -161,7 +161,7 @@ async def test_a_redirect_is_an_answer(upstream: Upstream) -> None:
     await response.aclose()
 
 
-async def test_no_answer_in_time(upstream: Upstream) -> None:
+async def test_an_answer_that_does_not_come_in_time_is_told_as_that(upstream: Upstream) -> None:
     with pytest.raises(UpstreamTimedOut):
         await upstream.send(UpstreamRequest("GET", b"/hang", timeout=0.1))
 

@@ -167,7 +167,7 @@ async def test_the_front_page_shows_the_way(front: Front) -> None:
     assert b'href="/docs"' in (await front.ask("GET", "/", Accept="text/html")).body
 
 
-async def test_health(front: Front) -> None:
+async def test_the_gateway_tells_that_it_lives_and_what_it_is_ready_for(front: Front) -> None:
     assert (await front.ask("GET", "/livez")).json == {"status": "live"}
     ready = await front.ask("GET", "/readyz")
     assert ready.json["checks"] == {"keys": True, "revocations": True, "accepting": True}

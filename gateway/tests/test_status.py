@@ -65,7 +65,7 @@ async def test_what_wants_a_person_is_said_in_a_sentence(
 
 
 @pytest.mark.parametrize(("role", "status"), [("customer", 403), ("staff", 200), ("admin", 200)])
-async def test_only_staff_see_it(front: "Front", role: str, status: int) -> None:
+async def test_only_staff_see_how_the_shop_stands(front: "Front", role: str, status: int) -> None:
     reply = await front.ask("GET", "/status", token=front.keys.access_token(role=role))
     assert reply.status == status
     assert reply.code == ("role_required" if status == 403 else None)

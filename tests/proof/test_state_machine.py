@@ -352,7 +352,7 @@ def test_whatever_people_do_the_shop_agrees_with_the_model(by_hand: HandCarriedS
     tell(STORIES, by_hand, steps=STEPS)
 
 
-def test_so_does_the_open_shop_behind_its_gateway(open_stage: OpenStage) -> None:
+def test_the_open_shop_behind_its_gateway_agrees_with_the_model(open_stage: OpenStage) -> None:
     """Fewer and shorter stories, as here everything takes its own time."""
     tell(max(2, STORIES // 8), open_stage, steps=STEPS // 2)
 

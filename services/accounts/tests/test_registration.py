@@ -150,7 +150,7 @@ async def test_a_body_that_is_no_clean_json_is_422(accounts: Harness, body: byte
     assert answer.json()["errors"]
 
 
-async def test_another_media_type_is_415(accounts: Harness) -> None:
+async def test_a_form_is_no_json_and_is_refused(accounts: Harness) -> None:
     answer = await accounts.client.post("/api/v1/auth/register", data=NEWCOMER)
 
     assert answer.status_code == 415

@@ -254,7 +254,7 @@ WRITES = [
 
 
 @pytest.mark.parametrize(("method", "path"), WRITES)
-async def test_staff_only(shop: "Shop", method: str, path: str) -> None:
+async def test_what_staff_do_with_the_catalogue_is_refused_to_shoppers(shop: "Shop", method: str, path: str) -> None:
     for headers, status in (({}, 401), (shop.harness.as_user("customer"), 403)):
         answer = await shop.harness.client.request(method, f"/api/v1{path}", headers=headers)
         assert answer.status_code == status

@@ -92,7 +92,7 @@ async def test_deadline_is_the_databases_and_not_reached_early(shop: "Shop") -> 
     assert (row["pay_by"] - row["placed_at"]).total_seconds() == 900
 
 
-async def test_windows_are_settings(open_shop: "OpenShop") -> None:
+async def test_how_long_an_order_may_be_paid_and_may_close_is_set_by_variables(open_shop: "OpenShop") -> None:
     shop = await open_shop(pay_window=60, pay_grace=0, closing_limit=0)
     order = await shop.shopper().placed()
     row = await shop.row(order["id"])

@@ -49,7 +49,7 @@ REFUNDS: list[Any] = [
 ]
 
 
-async def test_roles(till: "Till") -> None:
+async def test_who_may_do_what_with_a_payment_is_told_before_the_input_is_judged(till: "Till") -> None:
     """None, customer, staff, admin; 401 and 403 come before anything is said about the input."""
     order, payment_id, _ = await till.paid()
     client, path = till.harness.client, f"/api/v1/payments/{payment_id}"
@@ -110,7 +110,7 @@ async def test_a_handshake_is_strict(till: "Till", body: Any) -> None:
 
 
 @pytest.mark.parametrize("body", REFUNDS, ids=str)
-async def test_a_refund_is_strict(till: "Till", body: Any) -> None:
+async def test_a_refund_with_wrong_input_is_refused(till: "Till", body: Any) -> None:
     payment = await till.open(await till.placed())
     headers = {"idempotency-key": "k"}
     answer = await till.staff("POST", f"/payments/{payment['id']}/refunds", json=body, headers=headers)

@@ -61,7 +61,7 @@ async def test_a_service_that_is_away_is_a_gap_and_no_error(till: "Till") -> Non
     assert {job["service"] for job in answer.json()["items"]} == {"payments", "catalog"}
 
 
-async def test_only_staff_see_it(till: "Till") -> None:
+async def test_only_staff_see_how_jobs_ended(till: "Till") -> None:
     order = await till.placed()
     assert (await till.send("GET", PATH, order)).status_code == 403
     assert (await till.harness.client.get(f"/api/v1{PATH}")).status_code == 401
