@@ -87,7 +87,7 @@ class Problem(Exception):
 
 
 class BadRequest(Problem):
-    """The request cannot be understood as it stands."""
+    """The request cannot be understood as it stands: `detail` says what to change."""
 
     status = 400
     code = "bad_request"
@@ -203,7 +203,7 @@ class PreconditionFailed(Problem):
 
 
 class ContentTooLarge(Problem):
-    """The body is larger than this route takes."""
+    """The body is larger than this route takes: send less, or in parts."""
 
     status = 413
     code = "body_too_large"
