@@ -83,7 +83,9 @@ class JobRunner:
         labels = ("job_name",)
         self._runs = metrics.counter("haat_job_runs_total", "Runs of a job.", (*labels, "outcome"))
         self._seconds = metrics.histogram("haat_job_duration_seconds", "How long a run took.", labels)
-        self._last = metrics.gauge("haat_job_last_success_timestamp_seconds", "When a job last succeeded.", labels)
+        self._last = metrics.gauge(
+            "haat_job_last_success_timestamp_seconds", "When a job last succeeded, or began to wait for it.", labels
+        )
         self._found = metrics.counter("haat_job_cases_found_total", "Cases a job looked at.", labels)
         self._repaired = metrics.counter("haat_job_cases_repaired_total", "Cases a job repaired.", labels)
         self._unresolved = metrics.gauge("haat_job_cases_unresolved", "Cases a job's last run had to leave.", labels)
@@ -101,6 +103,9 @@ class JobRunner:
 
     async def start(self) -> None:
         """Begin; each job's first run comes within its first period."""
+        for name in self._jobs:
+            # As long as it has not succeeded here it is waited for since now, so that one that never does is missed.
+            self._last.labels(name).set(time.time())
         self._tasks = [asyncio.create_task(self._repeat(job), name=f"job {job.name}") for job in self._jobs.values()]
 
     async def stop(self) -> None:

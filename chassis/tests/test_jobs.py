@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -52,6 +54,29 @@ async def test_a_job_goes_on_after_a_failure_and_its_metrics_tell(database: Data
     shown = metrics.exposition().decode()
     assert 'haat_job_runs_total{job_name="rounds",outcome="failed"} 1.0' in shown
     assert 'haat_job_cases_unresolved{job_name="rounds"} 1.0' in shown
+
+
+async def test_a_job_that_never_succeeds_is_waited_for_since_its_process_began(database: Database) -> None:
+    """Or the alarm about a job that has not succeeded for long would miss it: it would have no time to look at."""
+    rounds, metrics, locks = Rounds(*[ValueError("always")] * 1000), Metrics("shop"), LockConnection(database.url)
+    runner = JobRunner(database, [Job("rounds", 0.01, rounds)], locks=locks, metrics=metrics)
+    assert _since(metrics) is None, "a process that runs no jobs waits for none"
+    began = time.time()
+    await runner.start()
+    since = _since(metrics)
+    await rounds.wait(3)
+    await runner.stop()
+    await locks.stop()
+    assert since is not None
+    assert began <= since <= time.time()
+    assert _since(metrics) == since
+
+
+def _since(metrics: Metrics) -> float | None:
+    shown = re.search(
+        r'haat_job_last_success_timestamp_seconds{job_name="rounds"} (\S+)', metrics.exposition().decode()
+    )
+    return float(shown[1]) if shown else None
 
 
 async def test_of_two_processes_one_runs_the_job_and_the_other_takes_over(database: Database) -> None:

@@ -54,7 +54,7 @@ async def exported(own_shop: Shop) -> Exported:
         shown = await scrape(own_shop)
         # What comes last of all that was begun above.
         refunded = shown.series.get("haat_refunds_processed_minor_units_total")
-        ran = {labels["job"] for labels in shown.series.get("haat_job_last_success_timestamp_seconds", [])}
+        ran = {labels["job"] for labels in shown.series.get("haat_job_duration_seconds_count", [])}
         return shown if refunded and {"orders", "payments"} <= ran else None
 
     found = await eventually(look, what="A refund in the metrics, and a job of orders", within=60)
