@@ -208,6 +208,7 @@ class ContentTooLarge(Problem):
     status = 413
     code = "body_too_large"
     title = "Body too large"
+    members: ClassVar = {"limit": {"type": "integer", "description": "How many are allowed."}}
 
 
 class UnsupportedMediaType(Problem):

@@ -257,14 +257,14 @@ async def _read_body(request: StrictRequest, limit: int, *, expected: bool) -> N
     if expected and not is_json and (kind or announced):
         raise UnsupportedMediaType("Send the body as application/json.")
     if announced > limit:
-        raise ContentTooLarge(f"Send at most {limit} bytes.")
+        raise ContentTooLarge(f"Send at most {limit} bytes.", limit=limit)
     chunks, size = [], 0
     # The announced length may be missing or a lie, so what arrives is counted.
     async for chunk in request.stream():
         chunks.append(chunk)
         size += len(chunk)
         if size > limit:
-            raise ContentTooLarge(f"Send at most {limit} bytes.")
+            raise ContentTooLarge(f"Send at most {limit} bytes.", limit=limit)
     body = request._body = b"".join(chunks)  # noqa: SLF001 - what Request.body() would store
     if expected and body:
         if not is_json:

@@ -1,5 +1,7 @@
 """What the gateway itself refuses, each with a stable code and a sentence that says what to do next."""
 
+from typing import ClassVar
+
 from chassis.problems import (
     BadRequest,
     ContentTooLarge,
@@ -96,6 +98,7 @@ class UpstreamUnavailable(Unavailable):
 
     code = "upstream_unavailable"
     title = "A part of the shop does not answer"
+    members: ClassVar = {"upstream": {"type": "string", "description": "The service that does not answer."}}
 
 
 class Overloaded(Unavailable):

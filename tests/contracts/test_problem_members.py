@@ -4,22 +4,24 @@ import ast
 import importlib
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from chassis.problems import Problem
+from chassis.problems import GENERIC, Problem
 from embedded.shop import PARTS
-from tests.contracts.published import ROOT
 
 OF_EVERY_PROBLEM = {"errors", *inspect.signature(Problem.__init__).parameters, "retry_after"}
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("name", [*PARTS, "gateway"])
 def test_every_member_of_a_refusal_is_described(name: str) -> None:
-    kinds = {kind.__name__: kind for kind in importlib.import_module(f"{name}.errors").PROBLEMS}
+    package = importlib.import_module(name)
+    problems = (*GENERIC, *importlib.import_module(f"{name}.errors").PROBLEMS)
+    kinds = {kind.__name__: kind for kind in problems}
     given = {
         (kind, member)
-        for path in (ROOT / name / name).glob("*.py")
+        for path in Path(package.__path__[0]).glob("*.py")
         for kind, member in _given(ast.parse(path.read_text()))
         if kind in kinds and member not in OF_EVERY_PROBLEM
     }
@@ -35,5 +37,6 @@ def _given(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
             if isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__":
                 yield from ((each.name, keyword.arg) for keyword in call.keywords)
     for call in ast.walk(tree):
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id not in own:
-            yield from ((call.func.id, keyword.arg) for keyword in call.keywords)
+        if isinstance(call, ast.Call):
+            kind = ast.unparse(call.func).rpartition(".")[2]
+            yield from ((kind, keyword.arg) for keyword in call.keywords if kind not in own)

@@ -143,6 +143,6 @@ async def _raw_body(request: Request) -> bytes:
     async for chunk in request.stream():
         size += len(chunk)
         if size > webhooks.MAX_BODY:
-            raise ContentTooLarge(f"A webhook has at most {webhooks.MAX_BODY} bytes.")
+            raise ContentTooLarge(f"A webhook has at most {webhooks.MAX_BODY} bytes.", limit=webhooks.MAX_BODY)
         chunks.append(chunk)
     return b"".join(chunks)

@@ -76,10 +76,11 @@ class Collection:
         self._creations: set[asyncio.Task[JustOpened | None]] = set()
 
     async def open_payment(self, order_id: UUID, *, user_id: UUID) -> JustOpened | bool:
-        """Make an order payable at the provider: what this call opened, or whether it did so or is about to.
+        """Make an order payable at the provider.
 
-        Returns also when the provider takes too long: the payment is `preparing` then. Raises OrderUnknown,
-        OrderNotPayable, ProviderDown, UpstreamUnavailable.
+        Returns what this call has just opened; True when it found its own order there after a lost answer, or when the
+        provider takes too long, so that the payment is still `preparing`; False when somebody else was before it.
+        Raises OrderUnknown, OrderNotPayable, ProviderDown, UpstreamUnavailable.
         """
         correlation_id.set(str(order_id))
         found = await self.lease_or_standing(order_id, user_id=user_id)
@@ -90,10 +91,12 @@ class Collection:
             return False
         creation = asyncio.create_task(self.create(found))
         self._creations.add(creation)
-        creation.add_done_callback(self._forget)
+        creation.add_done_callback(self._creation_ended)
         # Not wait_for: neither the shopper's patience nor a closed connection may break off a creation.
         await asyncio.wait({creation}, timeout=self._settings.create_wait)
-        return (creation.result() or True) if creation.done() else True
+        if not creation.done():
+            return True
+        return creation.result() or True
 
     async def lease_or_standing(self, order_id: UUID, *, user_id: UUID) -> Lease | Standing:
         """The lease, or a payment that is open, settled, or being created by somebody else."""
@@ -201,8 +204,8 @@ class Collection:
                 await _close_if_nothing_was_made(ledger, payment_id)
         return bool(found)
 
-    def _forget(self, creation: asyncio.Task[JustOpened | None]) -> None:
-        """A creation has ended. Its caller may have stopped waiting, so a failure is logged here."""
+    def _creation_ended(self, creation: asyncio.Task[JustOpened | None]) -> None:
+        """Its caller may have stopped waiting, so a failure is logged here."""
         self._creations.discard(creation)
         if creation.cancelled():
             return
