@@ -21,7 +21,8 @@ from tests.queues import CONSUMERS, Queues
 OPENS_WITHIN = 120.0
 """Generous: a first start on a busy machine. What `make run` promises is measured by the benchmark."""
 
-CLOSES_WITHIN = 5.0
+CLOSES_WITHIN = 20.0
+"""Seconds; as a rule it takes one or two, and on a machine with three tests per core nearly five."""
 
 TIDY = {"CATALOG_ORPHAN_HOLD_AFTER": "20"}
 """A hold whose checkout was given up on a busy machine is freed while a test still waits for it."""
