@@ -48,7 +48,7 @@ class Route:
     timeout: float = 10.0
     """Seconds until the service's answer begins."""
     deadline: float = 30.0
-    """Seconds until the whole exchange is over."""
+    """Seconds until the whole exchange is over. The body of a request has what `timeout` leaves of it."""
     body_limit: int = 64 * KIB
     cacheable: bool = False
     """Public reads whose answers carry a validator and a lifetime."""
