@@ -19,7 +19,7 @@ from chassis.rabbitmq import RabbitBus
 from chassis.runner import Listener, run
 from chassis.service import Build, Service
 from chassis.settings import REFUSED, Role, ServiceSettings, SettingsRefused, read_settings, refuse_without
-from chassis.telemetry import configure_logging, get_logger
+from chassis.telemetry import configure_logging, get_logger, service_name
 from chassis.tracing import configure_tracing
 
 WAIT_FOR_DATABASE = 60.0
@@ -71,6 +71,7 @@ def settings_or_leave(
         refuse_without(settings, needed(settings))
     except SettingsRefused as refusal:
         _leave(str(refusal), REFUSED)
+    service_name.set(settings.service)
     return settings
 
 

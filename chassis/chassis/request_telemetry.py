@@ -12,6 +12,7 @@ from chassis.ids import new_id
 from chassis.telemetry import Metrics, correlation_id, get_logger, request_id, service_name, traceparent
 
 _FOREIGN_ID = re.compile(rb"[\x21-\x7e]{1,64}")
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
 class RequestTelemetry:
@@ -66,7 +67,9 @@ class RequestTelemetry:
             )
         children[0].inc()
         children[1].observe(seconds)
-        self._log.info("request", method=key[0], route=route, status=status, ms=round(seconds * 1000, 2))
+        named = [value for value in scope.get("path_params", {}).values() if _ID.fullmatch(str(value))]
+        ids = {"ids": named} if named else {}
+        self._log.info("request", method=key[0], route=route, status=status, ms=round(seconds * 1000, 2), **ids)
 
 
 def _foreign(headers: Mapping[bytes, bytes], name: bytes) -> str:

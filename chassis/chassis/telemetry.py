@@ -54,7 +54,7 @@ def configure_logging(*, level: str = "info", stream: TextIO | None = None) -> N
     logging.root.handlers = [handler]
     logging.root.setLevel(max(_LEVELS[level], logging.INFO))
     # One line per statement or connection says nothing that our own lines do not.
-    for noisy in ("uvicorn.access", "aio_pika", "aiormq", "alembic", "asyncio"):
+    for noisy in ("uvicorn.access", "uvicorn.error", "aio_pika", "aiormq", "alembic", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

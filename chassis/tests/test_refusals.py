@@ -1,6 +1,7 @@
 """A process that cannot do its work says why in one line and ends: it shows no traceback, and never waits for ever."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -105,8 +106,9 @@ async def test_a_process_that_waits_for_its_servers_ends_when_it_is_told_to() ->
     assert running.stderr is not None
     try:
         async with asyncio.timeout(60):
-            while b"broker_connection_lost" not in await running.stderr.readline():
+            while b"broker_connection_lost" not in (line := await running.stderr.readline()):
                 pass
+            assert json.loads(line)["service"] == "toy", "whoever reads the log of all must know who it was"
             running.send_signal(signal.SIGTERM)
             await running.communicate()
     finally:

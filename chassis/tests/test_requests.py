@@ -207,6 +207,24 @@ async def test_a_mistake_is_a_500_that_tells_the_client_nothing(
     assert (access["status"], access["route"], access["service"]) == (500, "/api/v1/mistake", "toy")
 
 
+async def test_the_log_tells_which_thing_a_request_was_about_and_nothing_else_of_its_path(
+    service_factory: ServiceFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever follows one order by its id finds every request that named it."""
+    configure_logging(stream=sys.stderr)
+    nowhere, thing = "hunter2@example.com", new_id()
+    try:
+        async with service_factory(ToySettings, build) as toy:
+            for named in (thing, nowhere):
+                await toy.client.get(f"{THINGS}/{named}", headers=toy.as_user())
+    finally:
+        configure_logging(stream=sys.__stderr__)
+    logged = map(json.loads, capsys.readouterr().err.splitlines())
+    lines = [line for line in logged if line["event"] == "request"]
+    assert [line.get("ids") for line in lines] == [[str(thing)], None]
+    assert "hunter2" not in str(lines)
+
+
 @pytest.mark.parametrize("sent", ["", "a b", "ä", "x" * 65])
 async def test_an_id_that_does_not_fit_is_replaced(toy: Harness, sent: str) -> None:
     answer = await toy.client.get(THINGS, headers={b"x-request-id": sent.encode()})

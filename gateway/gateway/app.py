@@ -13,7 +13,7 @@ from chassis.clients import AsgiUpstream, Upstream, UpstreamRequest, Upstreams
 from chassis.events import Bus
 from chassis.runner import Listener
 from chassis.service import client_for
-from chassis.telemetry import Metrics, service_name, traceparent
+from chassis.telemetry import Metrics, get_logger, service_name, traceparent
 from gateway import status_page
 from gateway.access_log import AccessLog
 from gateway.addresses import ClientAddresses
@@ -153,6 +153,7 @@ class Alone:
         """Bus first: the gateway listens to it."""
         await self._bus.start()
         await self._gateway.start()
+        get_logger().info("started")
 
     def retire(self) -> None:
         """Not ready any more."""
