@@ -90,6 +90,10 @@ class UnknownKey(TokenInvalid):
     """The token names a key that is not in the set (yet)."""
 
 
+class TokenExpired(TokenInvalid):
+    """The token was good once: its time, or its session, is over."""
+
+
 class KeySet:
     """Public keys by `kid`; kept parsed. Keeps the last good set when its source is down."""
 
@@ -126,10 +130,9 @@ class KeySet:
 
     def get(self, kid: str) -> Any:
         """The key of that name. Raises UnknownKey."""
-        try:
-            return self._keys[kid]
-        except KeyError:
-            raise UnknownKey from None
+        if kid not in self._keys:
+            raise UnknownKey
+        return self._keys[kid]
 
     def is_stale(self, now: float) -> bool:
         """Whether the periodic refresh is due."""
@@ -183,9 +186,8 @@ class TokenVerifier:
         return known
 
     def verify(self, token: str) -> Principal | ServicePrincipal:
-        """Who this token speaks for. Raises TokenInvalid; UnknownKey when another key set might know it."""
-        known = self.recall(token)
-        if known is not None:
+        """Who this token speaks for. Raises TokenInvalid, of which UnknownKey and TokenExpired say more."""
+        if (known := self.recall(token)) is not None:
             return known
         principal = self._principal(self._claims(token))
         if len(self._known) >= REMEMBERED:
@@ -236,7 +238,8 @@ class TokenVerifier:
                 },
             )
         except (jwt.PyJWTError, RecursionError) as error:
-            raise TokenInvalid from error
+            # Its signature was checked first.
+            raise (TokenExpired if isinstance(error, jwt.ExpiredSignatureError) else TokenInvalid) from error
         # PyJWT would accept a list that merely contains our audience, and a number in a string.
         if claims["aud"] != self._audience or type(claims["exp"]) is not int:
             raise TokenInvalid

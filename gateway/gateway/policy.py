@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from chassis.auth import Principal, TokenVerifier, UnknownKey
+from chassis.auth import Principal, TokenExpired, TokenVerifier, UnknownKey
 from chassis.problems import (
     MEDIA_TYPE,
     ContentTooLarge,
@@ -118,7 +118,7 @@ class Policy:
             raise errors.ExpectationRefused("Send the request again without Expect.")
         address = self._doorway.addresses.of(head.peer, known.get(b"x-forwarded-for"))
         household = self._doorway.addresses.household(address)
-        wait = self._identify(route, known, context, household=household, now=now)
+        wait = self._identify(route, known, context, method=head.method, household=household, now=now)
         if wait is not None:
             return wait
         self._count(route, head.method, context, household=household, now=now)
@@ -151,7 +151,7 @@ class Policy:
         return Serve(context, AnswerHead(204, headers))
 
     def _identify(
-        self, route: Route, known: dict[bytes, bytes], context: Context, *, household: str, now: float
+        self, route: Route, known: dict[bytes, bytes], context: Context, *, method: str, household: str, now: float
     ) -> Wait | None:
         """Who is calling. A token that is no good is refused even where none is needed, but not where none is used."""
         credentials = known.get(b"authorization") if route.uses_token else None
@@ -168,18 +168,27 @@ class Policy:
                 raise TokenInvalid("Send the access token as a Bearer token.")
             if self._may_wait_for_keys(context, now) and not self.tokens.keys.is_loaded:
                 return Wait(Need.KEYS)
-            if not (self.tokens.keys.is_loaded and self._revocations.is_loaded):
-                raise errors.NotReady("Access tokens cannot be checked yet; repeat in a moment.")
-            principal = self.tokens.verify(token)
-            if not isinstance(principal, Principal) or principal.session_id in self._revocations:
-                raise TokenInvalid
+            context.principal = self._verified(token)
+        except TokenExpired:
+            # Every app that was away begins with one. Whoever shares its address must not be taken for a forger.
+            self._count(route, method, context, household=household, now=now)
+            raise
         except TokenInvalid as problem:
             if isinstance(problem, UnknownKey) and self._may_wait_for_keys(context, now):
                 return Wait(Need.KEYS)
             self._limits.charge_bad_token(household, now)
             raise
-        context.principal = principal
         return None
+
+    def _verified(self, token: str) -> Principal:
+        if not (self.tokens.keys.is_loaded and self._revocations.is_loaded):
+            raise errors.NotReady("Access tokens cannot be checked yet; repeat in a moment.")
+        principal = self.tokens.verify(token)
+        if not isinstance(principal, Principal):
+            raise TokenInvalid
+        if principal.session_id in self._revocations:
+            raise TokenExpired
+        return principal
 
     def _may_wait_for_keys(self, context: Context, now: float) -> bool:
         return context.may_wait and (self.is_fetching_keys or self.tokens.keys.may_refetch(now))

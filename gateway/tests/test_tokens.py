@@ -17,6 +17,7 @@ from chassis.testing import Keys
 from gateway.limits import Allowance
 from gateway.policy import Policy
 from gateway.revocations import Revocations
+from gateway.routes import LimitClass
 from gateway.steps import Forward, Head, Refuse, Wait
 from gateway.testing import Front, eventually
 
@@ -116,6 +117,29 @@ def test_too_many_bad_tokens_cost_an_address_its_tries_but_not_its_good_sessions
     assert codes == ["token_invalid"] * 3 + ["too_many_requests"] * 2
     assert isinstance(ask(policy, good), Forward), "somebody else behind the same address"
     assert isinstance(ask(policy, "forged", now=30.0).problem.status, int)
+
+
+def test_a_token_that_was_good_once_is_a_request_without_one_and_no_forgery(
+    keys: Keys, policy_factory: Callable[..., Policy]
+) -> None:
+    policy = policy_factory(bad_tokens=Allowance(1, 60), allowances={LimitClass.READ: Allowance(4, 60)})
+    expired = signed(keys, claims(exp=int(time.time()) - 60))
+    assert [ask(policy, expired).problem.code for _ in range(3)] == ["token_invalid"] * 3
+    assert isinstance(ask(policy, keys.access_token()), Forward), "somebody else behind the same address"
+    assert [ask(policy, expired).problem.code for _ in range(2)] == ["token_invalid", "too_many_requests"]
+    altered = ask(policy, expired[:-8] + "AAAAAAAA", now=30.0)
+    assert altered.problem.code == "token_invalid"
+    assert ask(policy, keys.access_token(), now=30.0).problem.code == "too_many_requests", "that was a forgery"
+
+
+async def test_whoever_goes_on_after_signing_out_takes_nobody_for_a_forger(front_factory: Any, keys: Keys) -> None:
+    session = new_id()
+    token = keys.access_token(session_id=session)
+    async with front_factory(limit_bad_tokens="1/60") as front:
+        await front.bus.say_revoked(session, expires_at=int(time.time()) + 600)
+        for _ in range(3):
+            assert (await front.ask("GET", "/api/v1/orders", token=token)).code == "token_invalid"
+        assert (await front.ask("GET", "/api/v1/orders", token=keys.access_token())).status == 200
 
 
 def test_an_unknown_key_is_waited_for_once_per_half_minute(keys: Keys, policy_factory: Callable[..., Policy]) -> None:
