@@ -85,6 +85,21 @@ async def test_two_browser_tabs_pay_the_same_razorpay_order(carried: HandCarried
     assert (await purchase.taken(), await purchase.returned()) == (2, purchase.total)
 
 
+async def test_a_second_payment_that_razorpay_gives_back_by_itself(carried: HandCarriedShop) -> None:
+    """It comes with a refund and webhooks like any other, and the order stays paid by the first."""
+    purchase = await Purchase.begun(carried)
+    slow = await purchase.pay(outcome="late")
+    proof = await purchase.pay()
+    await purchase.bank_says_yes(slow)
+    for attempt in (proof, slow):
+        await together(carried.hand_on(webhook) for webhook in (await purchase.webhooks(attempt)).values())
+    await carried.settle()
+    assert await purchase.stands() == ("paid", "paid")
+    assert not await purchase.needs_review()
+    assert await purchase.taken() == 1
+    assert (await purchase.ship())["status"] == "shipped"
+
+
 async def test_failed_then_captured(carried: HandCarriedShop) -> None:
     """The same payment at the provider: `failed` is not its last word."""
     purchase = await Purchase.begun(carried)
