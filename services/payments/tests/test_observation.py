@@ -231,6 +231,16 @@ async def test_one_run_asks_about_all_that_are_due_and_about_each_once(till: "Ti
     await till.harness.execute("TRUNCATE payments CASCADE")
 
 
+async def test_a_payment_asked_about_in_vain_is_told_until_the_provider_answers(till: "Till") -> None:
+    order = await till.placed()
+    await till.pay(order)
+    await till.ask(till.simulator.faults, "orders.payments", "html")
+    for unresolved, status in ((1, "open"), (0, "captured")):
+        await till.due(order)
+        assert (await till.harness.run_job("open")).unresolved == unresolved
+        assert (await till.payment(order))["status"] == status
+
+
 async def test_money_that_only_we_found_raises_an_alarm_about_the_webhook(till: "Till") -> None:
     order = await till.placed()
     proof = await till.pay(order)
