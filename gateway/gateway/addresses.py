@@ -1,9 +1,11 @@
 """Whose address a request counts for: the other end of the connection, unless that is a proxy we trust."""
 
+import re
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 UNKNOWN = "unknown"
+_HOP = re.compile(r"([0-9.]+):[0-9]{1,5}|\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
 
 
 class ClientAddresses:
@@ -16,7 +18,7 @@ class ClientAddresses:
         """The client's own address."""
         if self._trusted and forwarded_for and self._is_trusted(peer):
             for hop in reversed(forwarded_for.decode("latin-1").split(",")):
-                peer = hop.strip()
+                peer = _without_port(hop.strip())
                 if not self._is_trusted(peer):
                     break
         return _canonical(peer)[0]
@@ -34,6 +36,12 @@ class ClientAddresses:
         if isinstance(parsed, IPv6Address):
             parsed = parsed.ipv4_mapped or parsed
         return any(parsed in network for network in self._trusted)
+
+
+def _without_port(hop: str) -> str:
+    """Some proxies write the client's port too, and IPv6 addresses in brackets."""
+    match = _HOP.fullmatch(hop)
+    return match[1] or match[2] if match else hop
 
 
 @lru_cache(maxsize=10_000)

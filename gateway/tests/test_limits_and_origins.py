@@ -76,8 +76,8 @@ def test_a_household_shares_its_ipv6_network(policy_factory: Callable[..., Polic
 
 
 def test_forwarded_addresses_are_believed_from_listed_proxies_only(policy_factory: Callable[..., Policy]) -> None:
-    def address(policy: Policy, peer: str) -> str:
-        step = ask(policy, "GET", "/api/v1/products", peer=peer, X_Forwarded_For="6.6.6.6, 9.9.9.9, 10.1.1.1")
+    def address(policy: Policy, peer: str, hops: str = "6.6.6.6, 9.9.9.9, 10.1.1.1") -> str:
+        step = ask(policy, "GET", "/api/v1/products", peer=peer, X_Forwarded_For=hops)
         return str(dict(step.plan.headers)[b"x-client-address"], "ascii")
 
     assert address(policy_factory(), "10.0.0.1") == "10.0.0.1"
@@ -85,6 +85,11 @@ def test_forwarded_addresses_are_believed_from_listed_proxies_only(policy_factor
     assert address(trusting, "10.0.0.1") == "9.9.9.9", "the last hop that is none of our proxies"
     assert address(trusting, "7.7.7.7") == "7.7.7.7"
     assert address(trusting, "::ffff:10.0.0.1") == "9.9.9.9", "as a socket of both families names it"
+    for hop in ("9.9.9.9", "9.9.9.9:4711"):
+        assert address(trusting, "10.0.0.1", f"6.6.6.6, {hop}, 10.1.1.1:80") == "9.9.9.9", "as some proxies write it"
+    for hop in ("2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:4711"):
+        assert address(trusting, "10.0.0.1", f"6.6.6.6, {hop}") == "2001:db8::1"
+    assert address(trusting, "10.0.0.1", "9.9.9.9, 10.1.1.1:80:80") == "unknown"
 
 
 def test_counters_stay_bounded_under_a_flood_of_addresses() -> None:
