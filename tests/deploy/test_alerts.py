@@ -55,6 +55,13 @@ def orders(placed: str, paid: str) -> dict[str, str]:
     return {'haat_orders_placed_total{job="orders"}': placed, 'haat_orders_paid_total{job="orders"}': paid}
 
 
+def calls(*, answered: str, unreachable: str) -> dict[str, str]:
+    return {
+        'haat_provider_calls_total{job="payments",call="create_order",outcome="answered"}': answered,
+        'haat_provider_calls_total{job="payments",call="create_order",outcome="unreachable"}': unreachable,
+    }
+
+
 BACKUP = 'barman_cloud_cloudnative_pg_io_last_available_backup_timestamp{namespace="haat",pod="orders-db-1"}'
 DATABASE = {'cnpg_collector_up{namespace="haat",pod="orders-db-1"}': "1x3000"}
 HOURS = (
@@ -76,6 +83,16 @@ HOURS = (
     Hour("none is paid", "HaatNothingIsPaid", orders("0+2x60", "5x60"), minute=50, fires=True),
     Hour("few are placed", "HaatNothingIsPaid", orders("0x20 1x40", "0x60"), minute=50),
     Hour("the process is new", "HaatNothingIsPaid", orders("900x20 0+2x40", "800x20 0+1x40"), minute=50),
+    Hour("it answers", "HaatProviderAway", calls(answered="0+5x60", unreachable="0x60"), minute=50),
+    Hour("nobody asks", "HaatProviderAway", calls(answered="7x60", unreachable="3x60"), minute=50),
+    Hour("it hiccups", "HaatProviderAway", calls(answered="0+5x60", unreachable="0+1x60"), minute=50),
+    Hour(
+        "it is away",
+        "HaatProviderAway",
+        calls(answered="0+5x20 100x40", unreachable="0x20 0+3x40"),
+        minute=50,
+        fires=True,
+    ),
     Hour("it was made yesterday", "HaatNoBackup", {**DATABASE, BACKUP: "1x3000"}, minute=1500),
     Hour("it is two days old", "HaatNoBackup", {**DATABASE, BACKUP: "1x3000"}, minute=2900, fires=True),
     Hour("a shop's first night is to come", "HaatNoBackup", {**DATABASE, BACKUP: "0x3000"}, minute=2900),
