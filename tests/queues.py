@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import aio_pika
+from yarl import URL
 
 from chassis.events import LADDER
+from chassis.rabbitmq_connection import connected
 from chassis.rabbitmq_queues import incoming, step_of
 from stack.topology import PARTS
 
@@ -29,7 +30,7 @@ class Queues:
     async def _ready(self, queues: Callable[[str], list[str]]) -> dict[str, int]:
         counts = {}
         for consumer, url in self.urls.items():
-            async with await aio_pika.connect(url, timeout=5) as connection, connection.channel() as channel:
+            async with connected(URL(url), name="queues") as connection, connection.channel() as channel:
                 found = [await channel.declare_queue(name, passive=True) for name in queues(consumer)]
                 counts[consumer] = sum(queue.declaration_result.message_count or 0 for queue in found)
         return counts

@@ -5,13 +5,14 @@ came back empty is made whole, and there is one loop to read when something does
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError, PublishError
-from pamqp.common import FieldTable
 from pamqp.exceptions import PAMQPException
 from yarl import URL
 
@@ -30,6 +31,22 @@ PREPARED_WITHIN = 30.0
 
 LOST = (AMQPError, PAMQPException, OSError, RuntimeError, TimeoutError)
 """What aio-pika raises when a connection or channel is gone."""
+
+
+@asynccontextmanager
+async def connected(url: URL, *, name: str) -> AsyncIterator[AbstractConnection]:
+    """A connection that is closed at the end, also when it never opened: one that is dropped closes itself sometime."""
+    connection = aio_pika.Connection(url, client_properties={"connection_name": name})
+    try:
+        await connection.connect(timeout=5)
+        yield connection
+    finally:
+        try:
+            async with asyncio.timeout(FAREWELL):
+                await connection.close()
+        finally:
+            # It holds nothing any more, whatever came of its farewell; this says so.
+            await connection.close()
 
 
 class Session:
@@ -65,18 +82,15 @@ class Session:
         while not self._ending.is_set():
             self._lost.clear()
             try:
-                properties: FieldTable = {"connection_name": self._name}
-                connection = await aio_pika.connect(self._url, timeout=5, client_properties=properties)
-                connection.close_callbacks.add(self._on_close)
-                try:
+                async with connected(self._url, name=self._name) as connection:
+                    connection.close_callbacks.add(self._on_close)
                     async with asyncio.timeout(PREPARED_WITHIN):
                         await self._prepare(connection)
                     self.is_up, pause = True, 0.1
-                    await self._stay(connection)
-                finally:
-                    self.is_up = False
-                    async with asyncio.timeout(FAREWELL):
-                        await connection.close()
+                    try:
+                        await self._stay(connection)
+                    finally:
+                        self.is_up = False
             except Exception as error:  # noqa: BLE001 - whatever ended the connection, a new one is the cure
                 if self._ending.is_set():
                     return

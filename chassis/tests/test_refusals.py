@@ -1,6 +1,7 @@
 """A process that cannot do its work says why in one line and ends: it shows no traceback, and never waits for ever."""
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+import aio_pika
 import pytest
 
 from chassis.rabbitmq import RabbitBus
@@ -88,6 +90,12 @@ async def test_a_bus_ends_also_while_it_connects() -> None:
                     await asyncio.sleep(0)
                 async with asyncio.timeout(30):
                     await bus.stop()
+            assert _unclosed(address) == [], "left to a garbage collector that may come when no loop runs any more"
+
+
+def _unclosed(address: str) -> list[aio_pika.Connection]:
+    found = [each for each in gc.get_objects() if isinstance(each, aio_pika.Connection)]
+    return [each for each in found if address in str(each.url) and not each.is_closed]
 
 
 async def test_a_process_that_waits_for_its_servers_ends_when_it_is_told_to() -> None:
