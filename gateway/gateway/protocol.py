@@ -48,8 +48,8 @@ class Outgoing:
             self._head = None
 
     def flush(self) -> None:
-        """What follows takes longer, or there is nothing more."""
-        if self._head is not None:
+        """What follows takes longer, or there is nothing more. A client who left meanwhile gets nothing."""
+        if self._head is not None and not self.is_closing():
             self._write_both(b"")
 
     def close(self) -> None:
