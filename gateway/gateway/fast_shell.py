@@ -8,12 +8,11 @@ import time
 from typing import Any, ClassVar, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from chassis.clients import FAREWELL
 from gateway.asgi import DECIDED, AsgiShell
 from gateway.headers import Headers
-from gateway.protocol import GatewayProtocol
+from gateway.protocol import GatewayProtocol, as_bytes
 from gateway.steps import Head, Refuse, Serve
 
 METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
@@ -103,10 +102,7 @@ class FastShell(GatewayProtocol):
         )
 
     def _write(self, status: int, headers: Headers, body: bytes) -> None:
-        lines = [STATUS_LINE[status]]
-        for name, value in (*self.server_state.default_headers, *headers):
-            lines += (name, b": ", value, b"\r\n")
-        self.transport.write(b"".join([*lines, b"\r\n", body]))
+        self.transport.write(as_bytes(status, (*self.server_state.default_headers, *headers), body))
 
     def _bound(self, received: int) -> None:
         if not self._has_answered:

@@ -6,7 +6,7 @@ request at all.
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ClassVar, cast
 
 import httptools
@@ -272,5 +272,12 @@ def _written(problem: Problem, default_headers: Headers) -> bytes:
         *SECURITY,
         (b"connection", b"close"),
     ]
-    lines = [STATUS_LINE[problem.status], *(name + b": " + value + b"\r\n" for name, value in headers)]
+    return as_bytes(problem.status, headers, body)
+
+
+def as_bytes(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:
+    """An answer as it goes over the wire."""
+    lines = [STATUS_LINE[status]]
+    for name, value in headers:
+        lines += (name, b": ", value, b"\r\n")
     return b"".join([*lines, b"\r\n", body])
